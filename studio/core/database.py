@@ -9,6 +9,7 @@ It does not protect against a database on a network file system.
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ class Database:
 
     def migrate(self, migrations: Migrations) -> None:
         """Apply what is pending of one room's migrations; each is atomic with its record."""
-        with self._writer:
+        with self._writer, _alone(self.path):
             migrations.apply(sqlite_utils.Database(self._connection()))
 
     @contextmanager
@@ -83,6 +84,18 @@ def insert(connection: sqlite3.Connection, table: str, record: dict[str, Any]) -
     columns = ", ".join(record)
     marks = ", ".join(f":{name}" for name in record)
     connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", record)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Only one process at a time creates or migrates a database.
+
+    Switching to WAL does not wait for a lock, and migrations begin deferred: two studios that open a
+    new home at the same moment would fail with "database is locked".
+    """
+    with path.with_name(f"{path.name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _connect(path: Path) -> sqlite3.Connection:
