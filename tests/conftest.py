@@ -38,3 +38,15 @@ def database(settings: Settings) -> Database:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama of about 100 thousand parameters with a ChatML template; built in seconds."""
     return build_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture
+def openapi_routes(settings: Settings) -> set[str]:
+    """Every route of the REST interface as ``GET /path``."""
+    from studio.api import create_api
+    from studio.studio import open_studio
+
+    studio = open_studio(settings)
+    paths = create_api(studio).openapi()["paths"]
+    studio.close()
+    return {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}

@@ -1,0 +1,338 @@
+"""Datasets: inspect and import files, read versions, join them, and build preferences from votes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from studio.api.context import TheActor, TheStudio
+from studio.core import InvalidInput, new_id
+from studio.datasets import (
+    ColumnMap,
+    DatasetVersion,
+    ImportReport,
+    ImportRequest,
+    PreferenceReport,
+    PreferenceSettings,
+    SourceFormat,
+    Split,
+)
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+
+class VersionView(BaseModel):
+    """One immutable version of a dataset."""
+
+    id: str
+    reference: str
+    dataset: str
+    number: int
+    kind: str
+    digest: str
+    rows: dict[str, int]
+    parents: list[str]
+    steps: list[dict[str, Any]]
+    licence: str
+    created_at: float
+
+
+class DatasetView(BaseModel):
+    """A dataset with its newest version."""
+
+    id: str
+    name: str
+    description: str
+    versions: int
+    latest: VersionView
+
+
+class RejectView(BaseModel):
+    """A row that was set aside."""
+
+    row: int
+    field: str
+    why: str
+
+
+class ReportView(BaseModel):
+    """What became of an imported file; ``rejected`` shows the first of the rejected rows."""
+
+    format: str
+    accepted_rows: int
+    rejected_rows: int
+    rejected: list[RejectView]
+
+
+class ImportedView(BaseModel):
+    """The version that an import made, and its report."""
+
+    version: VersionView
+    report: ReportView
+
+
+class PathImport(BaseModel):
+    """A file on the studio's machine to import. Left out: ``format`` and ``columns`` are detected."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str = Field(min_length=1, max_length=4096)
+    dataset: str = Field(min_length=1, max_length=100)
+    format: SourceFormat | None = None
+    columns: dict[str, str] | None = None
+    validation_fraction: float = Field(0.1, ge=0, le=1)
+    seed: int = 0
+    licence: str = Field("", max_length=200)
+
+
+class InspectionView(BaseModel):
+    """What a file looks like; ``sure`` is false where a person should choose the columns."""
+
+    columns: list[str]
+    format: str | None
+    sure: bool
+    mapping: dict[str, str]
+    sample: list[dict[str, Any]]
+    note: str
+
+
+class PageView(BaseModel):
+    """Some rows of a version; ``total`` counts what the search matches."""
+
+    rows: list[dict[str, Any]]
+    first: int
+    total: int
+
+
+class JoinRequest(BaseModel):
+    """Versions of one kind to join into a version of ``dataset``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: str = Field(min_length=1, max_length=100)
+    versions: list[str] = Field(min_length=1, max_length=100)
+    seed: int = 0
+
+
+class PreferenceRequest(BaseModel):
+    """A preference dataset to build from votes, labels and thumbs, joined by imported versions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: str = Field(min_length=1, max_length=100)
+    join: list[str] = Field(default_factory=list, max_length=100)
+    validation_fraction: float = Field(0.1, ge=0, le=0.9)
+    seed: int = 0
+    minimum_agreement: float = Field(0.5, ge=0, le=1)
+    use_better_answers: bool = True
+
+
+class LeftOutView(BaseModel):
+    """A reason and how many judgements it kept out."""
+
+    why: str
+    count: int
+
+
+class PreferenceView(BaseModel):
+    """The versions that a build made and its report."""
+
+    version: VersionView
+    unpaired: VersionView | None
+    judgements: int
+    pairs: int
+    unpaired_rows: int
+    left_out: list[LeftOutView]
+
+
+def version_view(version: DatasetVersion) -> VersionView:
+    """A version as clients see it."""
+    return VersionView(
+        id=version.id,
+        reference=version.reference,
+        dataset=version.name,
+        number=version.number,
+        kind=version.kind.value,
+        digest=version.digest,
+        rows={split.value: count for split, count in version.rows.items()},
+        parents=list(version.parents),
+        steps=list(version.steps),
+        licence=version.licence,
+        created_at=version.created_at,
+    )
+
+
+@router.get("")
+def list_datasets(studio: TheStudio, actor: TheActor) -> list[DatasetView]:
+    """Every dataset with its newest version."""
+    return [
+        DatasetView(
+            id=s.id,
+            name=s.name,
+            description=s.description,
+            versions=s.versions,
+            latest=version_view(s.latest),
+        )
+        for s in studio.datasets.list(actor)
+    ]
+
+
+@router.post("/inspect")
+def inspect(
+    path: Annotated[str, Form(max_length=4096)], studio: TheStudio, actor: TheActor
+) -> InspectionView:
+    """Look at a file on the studio's machine before importing it."""
+    found = studio.datasets.inspect(actor, Path(path))
+    return InspectionView(
+        columns=list(found.columns),
+        format=found.format.value if found.format else None,
+        sure=found.sure,
+        mapping=found.mapping.columns,
+        sample=list(found.sample),
+        note=found.note,
+    )
+
+
+@router.post("/import", status_code=201)
+def import_path(request: PathImport, studio: TheStudio, actor: TheActor) -> ImportedView:
+    """Import a file by its path on the studio's machine."""
+    wanted = ImportRequest(
+        source=Path(request.path),
+        dataset=request.dataset,
+        format=request.format,
+        mapping=ColumnMap(request.columns) if request.columns else None,
+        validation_fraction=request.validation_fraction,
+        seed=request.seed,
+        licence=request.licence,
+    )
+    return _import(wanted, studio, actor)
+
+
+@router.post("/upload", status_code=201)
+def upload(
+    studio: TheStudio,
+    actor: TheActor,
+    file: Annotated[UploadFile, File()],
+    dataset: Annotated[str, Form(min_length=1, max_length=100)],
+    format: Annotated[SourceFormat | None, Form()] = None,
+    validation_fraction: Annotated[float, Form(ge=0, le=1)] = 0.1,
+    seed: Annotated[int, Form()] = 0,
+    licence: Annotated[str, Form(max_length=200)] = "",
+) -> ImportedView:
+    """Import an uploaded file (multipart form)."""
+    folder = studio.settings.home / "uploads" / new_id("up")
+    folder.mkdir(parents=True)
+    try:
+        target = folder / _safe_name(file.filename)
+        with target.open("wb") as handle:
+            shutil.copyfileobj(file.file, handle)
+        wanted = ImportRequest(
+            source=target,
+            dataset=dataset,
+            format=format,
+            validation_fraction=validation_fraction,
+            seed=seed,
+            licence=licence,
+        )
+        return _import(wanted, studio, actor)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@router.post("/join", status_code=201)
+def join(request: JoinRequest, studio: TheStudio, actor: TheActor) -> VersionView:
+    """Join versions of one kind; a prompt that was held out stays held out."""
+    made = studio.datasets.join(actor, request.dataset, tuple(request.versions), request.seed)
+    return version_view(made)
+
+
+@router.post("/preferences", status_code=201)
+def build_preferences(request: PreferenceRequest, studio: TheStudio, actor: TheActor) -> PreferenceView:
+    """Build a preference dataset version from every vote, label and thumb there is."""
+    settings = PreferenceSettings(
+        validation_fraction=request.validation_fraction,
+        seed=request.seed,
+        minimum_agreement=request.minimum_agreement,
+        use_better_answers=request.use_better_answers,
+    )
+    made = studio.build_preferences(actor, request.dataset, settings, tuple(request.join))
+    return PreferenceView(
+        version=version_view(made.version),
+        unpaired=version_view(made.unpaired) if made.unpaired else None,
+        judgements=made.report.judgements,
+        pairs=made.report.pairs,
+        unpaired_rows=made.report.unpaired,
+        left_out=_left_out(made.report),
+    )
+
+
+@router.get("/{reference}")
+def version(reference: str, studio: TheStudio, actor: TheActor) -> VersionView:
+    """One version by id, ``name@number`` or ``name`` (the newest)."""
+    return version_view(studio.datasets.version(actor, reference))
+
+
+@router.get("/{reference}/versions")
+def versions(reference: str, studio: TheStudio, actor: TheActor) -> list[VersionView]:
+    """Every version of a dataset."""
+    return [version_view(v) for v in studio.datasets.versions(actor, reference)]
+
+
+@router.get("/{reference}/rows")
+def rows(
+    reference: str,
+    studio: TheStudio,
+    actor: TheActor,
+    split: Split = Split.TRAIN,
+    offset: int = Query(0, ge=0),
+    limit: int = Query(20, ge=1, le=200),
+    search: str = Query("", max_length=500),
+) -> PageView:
+    """A page of rows in canonical form."""
+    found = studio.datasets.version(actor, reference)
+    page = studio.datasets.page(actor, found.id, split, offset, limit, search)
+    return PageView(rows=list(page.rows), first=page.first, total=page.total)
+
+
+@router.get("/{reference}/report")
+def report(reference: str, studio: TheStudio, actor: TheActor) -> ReportView | None:
+    """The import report of a version; null where it was not imported."""
+    found = studio.datasets.report(actor, studio.datasets.version(actor, reference).id)
+    return _report(found) if found else None
+
+
+@router.get("/{reference}/rejects")
+def rejects(reference: str, studio: TheStudio, actor: TheActor) -> FileResponse:
+    """The rejected rows of an import as JSONL, each with its number, field and reason."""
+    path = studio.datasets.rejects(actor, studio.datasets.version(actor, reference).id)
+    return FileResponse(path, media_type="application/jsonl", filename="rejects.jsonl")
+
+
+def _import(request: ImportRequest, studio: TheStudio, actor: TheActor) -> ImportedView:
+    result = studio.datasets.import_file(actor, request)
+    return ImportedView(version=version_view(result.version), report=_report(result.report))
+
+
+def _report(found: ImportReport) -> ReportView:
+    return ReportView(
+        format=found.format.value,
+        accepted_rows=found.accepted_rows,
+        rejected_rows=found.rejected_rows,
+        rejected=[RejectView(row=r.row, field=r.field, why=r.why) for r in found.rejected],
+    )
+
+
+def _left_out(found: PreferenceReport) -> list[LeftOutView]:
+    return [LeftOutView(why=item.why, count=item.count) for item in found.left_out]
+
+
+def _safe_name(name: str | None) -> str:
+    safe = Path((name or "").replace("\\", "/")).name
+    if not safe or safe.startswith(".") or "\0" in safe:
+        raise InvalidInput("The uploaded file has no usable name.", "Give it a name such as rows.jsonl.")
+    return safe

@@ -1,0 +1,41 @@
+"""Whether the studio is up, and what it is busy with."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from studio import __version__
+from studio.api.context import TheActor, TheStudio
+
+router = APIRouter(tags=["health"])
+
+
+class Engine(BaseModel):
+    """A model server."""
+
+    base: str
+    state: str
+    adapters: list[str]
+
+
+class Health(BaseModel):
+    """The studio's state in a few numbers."""
+
+    status: str
+    version: str
+    jobs: dict[str, int]
+    engines: list[Engine]
+
+
+@router.get("/health")
+def health(studio: TheStudio, actor: TheActor) -> Health:
+    """Answers as soon as the database does."""
+    counts: dict[str, int] = {}
+    for job in studio.jobs.list(actor):
+        counts[job.state.value] = counts.get(job.state.value, 0) + 1
+    engines = [
+        Engine(base=status.base_id, state=status.state, adapters=list(status.adapters))
+        for status in studio.serving.engines(actor)
+    ]
+    return Health(status="ok", version=__version__, jobs=counts, engines=engines)

@@ -1,0 +1,75 @@
+"""Background jobs that are not training runs: downloads, conversions, large imports, evaluations."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from studio.api.context import TheActor, TheStudio
+from studio.jobs import Job, Progress
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+class ProgressView(BaseModel):
+    """How far a job is; ``eta_seconds`` is null where it cannot tell."""
+
+    phase: str
+    done: float
+    total: float
+    eta_seconds: float | None
+
+
+class JobView(BaseModel):
+    """One background job."""
+
+    id: str
+    kind: str
+    subject: str
+    state: str
+    reason: str
+    created_at: float
+    ended_at: float | None
+    progress: ProgressView | None
+
+
+def progress_view(progress: Progress | None) -> ProgressView | None:
+    """A job's own word on how far it is."""
+    if progress is None:
+        return None
+    return ProgressView(
+        phase=progress.phase, done=progress.done, total=progress.total, eta_seconds=progress.eta_seconds
+    )
+
+
+def job_view(job: Job, progress: Progress | None) -> JobView:
+    """A job as clients see it."""
+    return JobView(
+        id=job.id,
+        kind=job.kind,
+        subject=job.subject,
+        state=job.state.value,
+        reason=job.reason,
+        created_at=job.created_at,
+        ended_at=job.ended_at,
+        progress=progress_view(progress),
+    )
+
+
+@router.get("")
+def list_jobs(studio: TheStudio, actor: TheActor, limit: int = 100) -> list[JobView]:
+    """The newest jobs first."""
+    found = studio.jobs.list(actor, limit=max(1, min(limit, 1000)))
+    return [job_view(job, studio.jobs.progress(actor, job.id)) for job in found]
+
+
+@router.get("/{job_id}")
+def get_job(job_id: str, studio: TheStudio, actor: TheActor) -> JobView:
+    """One job and how far it is."""
+    return job_view(studio.jobs.get(actor, job_id), studio.jobs.progress(actor, job_id))
+
+
+@router.post("/{job_id}/stop")
+def stop_job(job_id: str, studio: TheStudio, actor: TheActor) -> JobView:
+    """Ask a job to stop; it is terminated if it does not."""
+    return job_view(studio.jobs.request_stop(actor, job_id), None)

@@ -1,0 +1,158 @@
+"""The studio as one object: this is the only place that builds services and wires them together.
+
+``open_studio`` starts nothing. ``start`` brings up the heartbeat: one thread that observes the jobs,
+hands what ended to the rooms that asked for it, and keeps the model servers in order. Whatever
+the heartbeat misses (the web server was down) is settled at the next start, so no outcome is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from studio.annotation import AnnotationService
+from studio.arena import ArenaService
+from studio.core import LOCAL_ADMIN, Actor, Audit, Database, Lineage, Settings
+from studio.datasets import DatasetService, PreferenceResult, PreferenceSettings
+from studio.evaluation import EvaluationService
+from studio.jobs import Job, JobService
+from studio.registry import RegistryService
+from studio.samples import import_samples
+from studio.serving import ServingService
+from studio.training import TrainingService
+
+_BEAT_SECONDS = 0.25
+_SETTLED_AT_START = 10_000
+
+_log = logging.getLogger(__name__)
+
+
+class _Heart:
+    """The thread that calls ``tick``; an error in one beat is logged and does not stop it."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, studio: Studio) -> None:
+        self._thread = threading.Thread(target=self._beat, args=(studio,), name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._done.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def _beat(self, studio: Studio) -> None:
+        _guarded(studio.prepare)
+        while not self._done.wait(_BEAT_SECONDS):
+            _guarded(studio.tick)
+
+
+@dataclass(frozen=True)
+class Studio:
+    """Every service, ready to be called; close it when done."""
+
+    settings: Settings
+    database: Database
+    lineage: Lineage
+    audit: Audit
+    jobs: JobService
+    datasets: DatasetService
+    registry: RegistryService
+    training: TrainingService
+    serving: ServingService
+    evaluation: EvaluationService
+    arena: ArenaService
+    annotation: AnnotationService
+    _heart: _Heart = field(default_factory=_Heart, repr=False)
+
+    def start(self) -> None:
+        """Settle what ended while nobody looked, prepare a first start, and begin the heartbeat."""
+        ended = (job for job in self.jobs.list(LOCAL_ADMIN, limit=_SETTLED_AT_START) if job.state.final)
+        self.settle(tuple(ended))
+        self._heart.start(self)
+
+    def prepare(self) -> None:
+        """What a first start owes its user: sample data, and the embedded model on its way."""
+        if self.settings.sample_data:
+            import_samples(self.datasets)
+        if self.settings.embedded_model:
+            self.registry.start_embedded(LOCAL_ADMIN)
+
+    def tick(self) -> None:
+        """One beat: observe jobs, settle those that ended, look after the model servers."""
+        ended = self.jobs.tick()
+        if ended:
+            self.settle(ended)
+        self.serving.tick()
+
+    def settle(self, ended: tuple[Job, ...]) -> None:
+        """Hand ended jobs to the rooms whose work they were; doing it twice changes nothing."""
+        self.datasets.settle(ended)
+        self.registry.settle(ended)
+        self.training.settle(ended)
+
+    def build_preferences(
+        self, actor: Actor, dataset: str, settings: PreferenceSettings, join: tuple[str, ...] = ()
+    ) -> PreferenceResult:
+        """A preference dataset version from every vote, label and thumb, joined by ``join``.
+
+        It stands here because votes and labels live in two rooms that do not know each other.
+
+        Raises:
+            InvalidInput: No pair remains; the details say what was left out and why.
+        """
+        judgements = (*self.arena.judgements(actor), *self.annotation.judgements(actor))
+        opinions = self.arena.opinions(actor)
+        return self.datasets.build_preferences(actor, dataset, judgements, opinions, settings, join)
+
+    def close(self) -> None:
+        """Stop the heartbeat and the model servers; running jobs go on under their supervisors."""
+        self._heart.stop()
+        self.serving.close()
+        self.database.close()
+
+
+def open_studio(settings: Settings) -> Studio:
+    """Build every service on ``settings.home``; nothing runs until ``start``."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_path)
+    lineage = Lineage(database)
+    audit = Audit(database)
+    jobs = JobService(
+        database,
+        settings.home,
+        audit,
+        training_slots=settings.training_slots,
+        stop_grace_seconds=settings.stop_grace_seconds,
+    )
+    datasets = DatasetService(database, settings.home, jobs, lineage, audit, settings)
+    registry = RegistryService(database, settings.home, jobs, lineage, audit)
+    training = TrainingService(database, settings.home, jobs, datasets, registry, lineage, audit)
+    serving = ServingService(database, settings.home, registry, lineage, audit, settings)
+    arena = ArenaService(database, serving, registry, lineage, audit)
+    serving.hide_when(arena.hides, arena.hidden)
+    return Studio(
+        settings=settings,
+        database=database,
+        lineage=lineage,
+        audit=audit,
+        jobs=jobs,
+        datasets=datasets,
+        registry=registry,
+        training=training,
+        serving=serving,
+        evaluation=EvaluationService(settings.home, jobs, datasets, registry, audit),
+        arena=arena,
+        annotation=AnnotationService(database, datasets, lineage, audit),
+    )
+
+
+def _guarded(step: Callable[[], None]) -> None:
+    try:
+        step()
+    except Exception:
+        _log.exception("The studio's heartbeat skipped a beat.")
