@@ -1,0 +1,77 @@
+"""The records of the model registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class ModelKind(StrEnum):
+    """What a version's files are."""
+
+    BASE = "base"
+    ADAPTER = "adapter"
+    MERGED = "merged"
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """An immutable set of weights.
+
+    ``base_id`` is the version whose weights an adapter is applied to (its own id for a base or merged
+    version); ``parent_id`` is what training went on from; ``run_id`` is the run that made it.
+    ``origin`` says where a base came from (a package, a folder, a Hub id with its commit).
+    """
+
+    id: str
+    name: str
+    number: int
+    kind: ModelKind
+    path: Path
+    digest: str
+    base_id: str
+    parent_id: str | None
+    run_id: str | None
+    licence: str
+    origin: str
+    parameters: int
+    created_at: float
+    created_by: str
+
+    @property
+    def reference(self) -> str:
+        """How people and recipes call it: ``name@number``."""
+        return f"{self.name}@{self.number}"
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A name that moves, such as ``assistant:production``."""
+
+    name: str
+    version_id: str
+    moved_at: float
+
+
+@dataclass(frozen=True)
+class BaseSource:
+    """A base model to register: a local folder, or a Hub id (``organisation/name``) with a revision."""
+
+    location: str
+    name: str
+    licence: str = ""
+    revision: str = "main"
+
+
+@dataclass(frozen=True)
+class NewWeights:
+    """What a finished run hands to the registry; registering the same ``run_id`` twice gives one version."""
+
+    name: str
+    kind: ModelKind
+    path: Path
+    base_id: str
+    parent_id: str
+    run_id: str
+    parameters: int
