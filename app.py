@@ -35,7 +35,8 @@ def create_app(studio: Studio) -> FastAPI:
     blocks = build(studio)
     # Gradio checks which files it may serve only where this is set, and only launch() sets it.
     blocks.has_launched = True
-    mounted: FastAPI = gr.mount_gradio_app(app, blocks, path=STUDIO_PATH, **MOUNT)
+    largest = f"{studio.settings.max_upload_mb}mb"
+    mounted: FastAPI = gr.mount_gradio_app(app, blocks, path=STUDIO_PATH, max_file_size=largest, **MOUNT)
     return mounted
 
 

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from studio.annotation import AnnotationService
 from studio.arena import ArenaService
@@ -91,9 +92,9 @@ class Studio:
 
     def settle(self, ended: tuple[Job, ...]) -> None:
         """Hand ended jobs to the rooms whose work they were; doing it twice changes nothing."""
-        self.datasets.settle(ended)
-        self.registry.settle(ended)
-        self.training.settle(ended)
+        for settle in (self.datasets.settle, self.registry.settle, self.training.settle):
+            # One room's failure must not keep the outcome from the others.
+            _guarded(partial(settle, ended))
 
     def build_preferences(
         self, actor: Actor, dataset: str, settings: PreferenceSettings, join: tuple[str, ...] = ()
@@ -113,6 +114,7 @@ class Studio:
         """Stop the heartbeat and the model servers; running jobs go on under their supervisors."""
         self._heart.stop()
         self.serving.close()
+        self.jobs.close()
         self.database.close()
 
 
@@ -155,4 +157,4 @@ def _guarded(step: Callable[[], None]) -> None:
     try:
         step()
     except Exception:
-        _log.exception("The studio's heartbeat skipped a beat.")
+        _log.exception("A step of the studio's heartbeat failed; it is tried again at the next one.")

@@ -22,16 +22,24 @@ from transformers import LlamaConfig, LlamaForCausalLM
 torch.manual_seed(0)
 config = LlamaConfig(vocab_size=int(sys.argv[2]), hidden_size=32, intermediate_size=64,
     num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
-    bos_token_id=1, eos_token_id=2, pad_token_id=0, tie_word_embeddings=True)
-LlamaForCausalLM(config).save_pretrained(sys.argv[1])
+    bos_token_id=1, eos_token_id=2, pad_token_id=0, tie_word_embeddings=sys.argv[3] == "1.0")
+model = LlamaForCausalLM(config)
+if sys.argv[3] != "1.0":
+    model.lm_head.weight.data[2] *= float(sys.argv[3])
+model.save_pretrained(sys.argv[1])
 """
 
 
-def build_tiny_model(directory: Path) -> Path:
-    """Write config, safetensors and tokenizer into ``directory`` and return it."""
+def build_tiny_model(directory: Path, end_scale: float = 1.0) -> Path:
+    """Write config, safetensors and tokenizer into ``directory`` and return it.
+
+    ``end_scale`` over 1 makes the end-of-turn token likelier, so that answers end by themselves after
+    some tokens; a random model would nearly always run into its limit.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     _write_tokenizer(directory)
-    subprocess.run([sys.executable, "-c", _SCRIPT, str(directory), str(VOCABULARY)], check=True)
+    arguments = [str(directory), str(VOCABULARY), str(end_scale)]
+    subprocess.run([sys.executable, "-c", _SCRIPT, *arguments], check=True)
     return directory
 
 

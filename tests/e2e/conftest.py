@@ -1,0 +1,61 @@
+"""A browser, and a studio with sample data and a tiny random model, started as a person starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_playwright
+
+from tests.browser import FLAGS, require_chromium
+from tests.server import Server
+from tests.tinymodel import build_tiny_model
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=require_chromium(), args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def brief_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model whose answers end by themselves, so that votes on them can become pairs."""
+    return build_tiny_model(tmp_path_factory.mktemp("brief") / "model", end_scale=30.0)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, brief_model: Path) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("e2e") / "home") as running:
+        running.post("/models", {"location": str(brief_model), "name": "tiny"})
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """A page of 1440 pixels that fails the test where a script or a request of its fails."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=server.address)
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("console", lambda message: problems.extend(_failures(message)))
+    opened.on("response", lambda answer: problems.extend(_refused(answer)))
+    yield opened
+    context.close()
+    assert not problems
+
+
+def _failures(message: ConsoleMessage) -> list[str]:
+    # Refused requests are judged by their answers below.
+    refused = message.text.startswith("Failed to load resource")
+    return [message.text] if message.type == "error" and not refused else []
+
+
+def _refused(answer: Response) -> list[str]:
+    # One test makes the route of the labels fail on purpose.
+    failed = answer.status >= 400 and not answer.url.endswith("/labels")
+    return [f"{answer.status} {answer.url}"] if failed else []

@@ -1,0 +1,45 @@
+"""A studio of its own for every test of a page: real services, no heartbeat, so nothing is started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+from studio.core import LOCAL_ADMIN, Settings
+from studio.datasets import DatasetVersion, NewVersion, SchemaKind, Split
+from studio.registry import BaseSource, ModelVersion
+from studio.studio import Studio, open_studio
+
+
+@pytest.fixture
+def studio(settings: Settings) -> Iterator[Studio]:
+    made = open_studio(settings)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def base(studio: Studio, tiny_model: Path) -> ModelVersion:
+    """The tiny model, registered."""
+    return studio.registry.register_base(LOCAL_ADMIN, BaseSource(str(tiny_model), "tiny"))
+
+
+@pytest.fixture
+def instructions(studio: Studio) -> DatasetVersion:
+    """Six question and answer pairs."""
+    rows = [
+        {"messages": [{"role": "user", "content": f"What is {n}?"}, {"role": "assistant", "content": str(n)}]}
+        for n in range(6)
+    ]
+    split = {Split.TRAIN: rows[:4], Split.VALIDATION: rows[4:]}
+    return studio.datasets.create(
+        LOCAL_ADMIN, NewVersion("numbers", SchemaKind.INSTRUCTION, split, ({"step": "test"},))
+    )
+
+
+def visiting(**parameters: str) -> gr.Request:
+    """What Gradio hands to a handler when the browser shows ``?tab=…&…``."""
+    return gr.Request(query_params=parameters)
