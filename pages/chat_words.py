@@ -99,7 +99,7 @@ def _measured(end: SideEnd) -> str:
     if end.first_token_seconds is not None:
         parts.append(f"first word after {end.first_token_seconds:.1f} s")
     if end.tokens_per_second is not None:
-        parts.append(f"{end.tokens_per_second:.0f} tokens/s")
+        parts.append(f"{end.tokens_per_second:.3g} tokens/s")
     if end.completion_tokens is not None:
         parts.append(count(end.completion_tokens, "token"))
     return " · ".join(parts)

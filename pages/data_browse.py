@@ -155,12 +155,15 @@ def _version_link(studio: Studio, version_id: str) -> Markup:
 def _step_words(step: Mapping[str, Any]) -> str:
     """A step as words: its name, then what it was told, in the order in which it was written down."""
     name = str(step.get("step", step.get("kind", step.get("name", "made"))))
+    # Settings may be nested one level deep; what is deeper is in the REST answer.
+    flat = {
+        **step,
+        **{key: one for inner in step.values() if isinstance(inner, dict) for key, one in inner.items()},
+    }
     told = (
         f"{key.replace('_', ' ')} {_short(value)}"
-        for key, value in step.items()
-        if key not in ("step", "kind", "name")
-        and isinstance(value, str | int | float)
-        and value not in ("", None)
+        for key, value in flat.items()
+        if key not in ("step", "kind", "name") and isinstance(value, str | int | float) and value != ""
     )
     return f"{name}: {', '.join(told)}".rstrip(": ")
 

@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pages.components.markup import chip
+from pages.components.wording import count
 from studio.datasets import SchemaKind
 
 _SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
@@ -41,8 +42,8 @@ def row_view(kind: SchemaKind, row: Mapping[str, Any], number: int) -> Markup:
     """One row of a version as a card; ``number`` counts from 1."""
     body = _BODIES[kind](row)
     votes = row.get("votes") or ()
-    aside = Markup('<span class="td-sub">{} verdicts, {:.0%} agree</span>').format(
-        len(votes), float(row.get("agreement") or 0.0)
+    aside = Markup('<span class="td-sub">{}, {:.0%} agree</span>').format(
+        count(len(votes), "verdict"), float(row.get("agreement") or 0.0)
     )
     head = Markup('<div class="td-row-head"><span class="td-sub">Row {:,}</span>{}</div>').format(
         number, aside if votes else Markup()

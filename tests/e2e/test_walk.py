@@ -184,3 +184,11 @@ def _pick(page: Page, box: Locator, reference: str) -> None:
 
 def _visible(found: Locator) -> Locator:
     return found.locator("visible=true").first
+
+
+def test_the_web_process_never_loaded_torch(server: Server) -> None:
+    """It stands last: by now every station of the loop was walked in this one process."""
+    assert server.process is not None
+    maps = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "libtorch" not in maps
+    assert "python" in maps
