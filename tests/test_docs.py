@@ -20,7 +20,8 @@ README = (ROOT / "README.md").read_text()
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_is_told_with_its_meaning(name: str) -> None:
     meaning = Settings.model_fields[name].description
-    [row] = [line for line in DOCS["settings.md"].splitlines() if f"`STUDIO_{name.upper()}`" in line]
+    start = f"| `STUDIO_{name.upper()}` |"
+    [row] = [line for line in DOCS["settings.md"].splitlines() if line.startswith(start)]
     assert meaning is not None
     assert row.endswith(f"| {meaning} |")
 

@@ -62,6 +62,12 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     return False
 
 
+def noticed(backend: LocalBackend) -> str:
+    """The state of the one engine after a tick."""
+    backend.tick()
+    return backend.status()[0].state
+
+
 def gone(pid: int) -> bool:
     """Whether no such process runs; one that is dead but not reaped yet does not."""
     try:
@@ -94,9 +100,7 @@ def test_a_killed_engine_is_an_error_that_says_so_and_the_next_request_works(
     pid = backend.status()[0].pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert until(lambda: gone(pid))
-    backend.tick()
-    assert backend.status()[0].state == "failed"
+    assert until(lambda: noticed(backend) == "failed")
     assert isinstance(list(backend.generate([row(tiny_model, 3)]))[-1], RowEnd)
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from studio.serving.records import Sampling
 
-#: The nucleus is sought among this many tokens first; sorting the whole vocabulary costs milliseconds a row.
-_CANDIDATES = 256
+#: The nucleus is sought among so many tokens first: sorting a whole vocabulary costs milliseconds a row.
+_CANDIDATES = (256, 4096)
 
 
 def choose(logits: Tensor, history: Sequence[int], sampling: Sampling, generator: torch.Generator) -> int:
@@ -42,7 +42,7 @@ def choose(logits: Tensor, history: Sequence[int], sampling: Sampling, generator
 def _nucleus(probabilities: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
     """The fewest most likely tokens whose probabilities reach ``top_p``, in falling order."""
     most = len(probabilities)
-    for count in (min(_CANDIDATES, most), most):
+    for count in (*(c for c in _CANDIDATES if c < most), most):
         values, tokens = probabilities.topk(count)
         before = values.cumsum(0) - values
         size = int((before < top_p).sum())

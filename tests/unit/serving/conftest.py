@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,15 @@ import pytest
 from studio.core import LOCAL_ADMIN, Audit, Database, Lineage, Settings
 from studio.jobs import JobService
 from studio.registry import BaseSource, ModelKind, ModelVersion, NewWeights, RegistryService
-from studio.serving import Backend, BackendRow, ChatMessage, Sampling, ServingService
+from studio.serving import (
+    Backend,
+    BackendRow,
+    ChatMessage,
+    EngineStatus,
+    RowStream,
+    Sampling,
+    ServingService,
+)
 from studio.serving.backends.local import LocalBackend
 from tests.unit.serving.adapters import NAMES, Reference, build_adapters
 
@@ -92,7 +100,29 @@ def make_service(
     )
 
 
+class SharedEngine:
+    """The shared backend for a service whose registry gave the tiny model an id of its own."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        self._backend = backend
+
+    def generate(self, rows: Sequence[BackendRow]) -> RowStream:
+        return self._backend.generate([replace(row, base_id="tiny") for row in rows])
+
+    def status(self) -> tuple[EngineStatus, ...]:
+        return self._backend.status()
+
+    def unload(self, base_id: str) -> None:
+        self._backend.unload("tiny")
+
+    def tick(self) -> None:
+        self._backend.tick()
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.fixture
 def serving(database: Database, settings: Settings, shelf: Shelf, backend: LocalBackend) -> ServingService:
     """The service on the shared engine."""
-    return make_service(database, settings, shelf, backend)
+    return make_service(database, settings, shelf, SharedEngine(backend))

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from studio.serving.backends.local import LocalBackend
 from studio.serving.backends.process import EngineProcess
@@ -131,6 +133,15 @@ def test_bad_adapters_are_refused_by_name(http: httpx.Client, reference: Referen
         (tmp_path / "adapter_model.safetensors").write_bytes(
             (source / "adapter_model.safetensors").read_bytes()
         )
+        response = http.post("/adapters", json={"id": "bad", "path": str(tmp_path)})
+        assert response.status_code == 422
+        assert says in response.json()["error"]["message"]
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    for value, shape, says in [(float("nan"), None, "NaN"), (0.0, (4, 7), "another base")]:
+        tensors = load_file(source / "adapter_model.safetensors")
+        name = next(n for n in tensors if n.endswith("lora_A.weight"))
+        tensors[name] = np.full(shape or tensors[name].shape, value, dtype=np.float32)
+        save_file(tensors, tmp_path / "adapter_model.safetensors")
         response = http.post("/adapters", json={"id": "bad", "path": str(tmp_path)})
         assert response.status_code == 422
         assert says in response.json()["error"]["message"]
