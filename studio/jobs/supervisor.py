@@ -95,6 +95,9 @@ class Supervisor:
 
     def _environment(self) -> dict[str, str]:
         return {
+            # Torch's threads spin while they wait for each other, which slows every other process of the
+            # machine several times over; this lets them sleep. An operator may say otherwise.
+            "OMP_WAIT_POLICY": "PASSIVE",
             **os.environ,
             "PYTHONUNBUFFERED": "1",
             "PYTHONFAULTHANDLER": "1",
