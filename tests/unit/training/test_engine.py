@@ -96,9 +96,17 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Train
     add("resumed", Stage.SFT, window, stop=5, label="stopped")
     add("resumed", Stage.SFT, window)
     add("cpt", Stage.CPT, "method: full\nlearning_rate: 1e-3\npacking: true\ngradient_accumulation: 2\n")
-    add("warm", Stage.SFT, LORA + "packing: true\nassistant_only: false\n", adapter=root / "sft" / "adapter")
+    add("loose", Stage.CPT, "method: full\nlearning_rate: 1e-3\npacking: false\n")
+    add(
+        "warm",
+        Stage.SFT,
+        LORA + "packing: true\nassistant_only: false\nrecompute: true\n",
+        adapter=root / "sft" / "adapter",
+    )
     add("dpo", Stage.DPO, LORA + "beta: 0.5\n", adapter=root / "sft" / "adapter")
     add("fresh-dpo", Stage.DPO, LORA + "beta: 0.5\nloss: ipo\n")
+    add("early-sft", Stage.SFT, LORA, stop=0)
+    add("early-dpo", Stage.DPO, LORA.replace("1e-2", "1e-3"), stop=0)
     add("too-long", Stage.DPO, LORA.replace("1e-2", "1e-3"), length=16)
     path = root / "plan.json"
     path.write_text(json.dumps(plan))
@@ -147,6 +155,13 @@ def test_a_stopped_run_says_so_and_leaves_a_complete_checkpoint(trained: Trained
     assert checkpoints.counted(newest)["step"] == 5
 
 
+def test_a_stop_before_the_first_step_is_obeyed(trained: Trained) -> None:
+    assert trained.outcomes["early-sft"] == trained.outcomes["early-dpo"] == {"finished": False}
+    # Its first evaluation is left; the loop looks again after the step that follows.
+    assert set(trained.series("early-sft", "train/loss")) <= {1}
+    assert "eval/loss" not in trained.columns("early-dpo")
+
+
 @pytest.mark.parametrize("metric", ["train/loss", "train/grad_norm", "train/learning_rate", "eval/loss"])
 def test_a_resumed_curve_is_the_uninterrupted_one(trained: Trained, metric: str) -> None:
     whole, resumed = trained.series("sft", metric), trained.series("resumed", metric)
@@ -155,6 +170,12 @@ def test_a_resumed_curve_is_the_uninterrupted_one(trained: Trained, metric: str)
     points = read_points(trained.directory("resumed") / "metrics.jsonl", "", 0, 0)
     assert points.epoch == 1
     assert points.columns["train/loss"][-1][3] == trained.columns("sft")["train/loss"][-1][3]
+
+
+def test_texts_that_are_packed_together_do_not_see_each_other(trained: Trained) -> None:
+    # The held-out texts are of one length, so both ways to batch them have the same mean.
+    packed, loose = trained.series("cpt", "eval/loss")[0], trained.series("loose", "eval/loss")[0]
+    assert packed == pytest.approx(loose, abs=1e-5)
 
 
 def test_dpo_starts_from_its_reference_and_learns_the_preference(trained: Trained) -> None:
