@@ -47,6 +47,7 @@ test-full: lint browser
 
 bench: install-dev browser
 	$(BIN)/python -m bench.startup
+	$(BIN)/python -m bench.plots
 
 loop: install
 	$(BIN)/python -m studio loop

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 
 import gradio as gr
@@ -15,7 +17,7 @@ from fastapi.responses import RedirectResponse
 from pages.app import build
 from pages.theme import MOUNT
 from studio.api import create_api
-from studio.core import Settings, StudioError
+from studio.core import Settings, StudioError, Unavailable
 from studio.studio import Studio, open_studio
 
 STUDIO_PATH = "/studio"
@@ -42,26 +44,41 @@ def create_app(studio: Studio) -> FastAPI:
 
 def main() -> int:
     """Serve until interrupted; the exit code is 2 where the settings cannot be used."""
-    settings = Settings()
     try:
+        settings = Settings.load()
         settings.require_loopback()
+        listener = _listen(settings)
     except StudioError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    # Uploads then lie where imports may read them, and on the disk that was chosen for data.
+    os.environ["GRADIO_TEMP_DIR"] = str(settings.home / "uploads")
     studio = open_studio(settings)
     studio.start()
     try:
-        sys.stdout.write(f"Tandem is at http://{settings.host}:{settings.port}\n")
-        uvicorn.run(
-            create_app(studio),
-            host=settings.host,
-            port=settings.port,
-            log_level="warning",
-            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        sys.stdout.write(f"Tandem is at http://{settings.host}:{listener.getsockname()[1]}\n")
+        sys.stdout.flush()
+        config = uvicorn.Config(
+            create_app(studio), log_level="warning", timeout_graceful_shutdown=_SHUTDOWN_SECONDS
         )
+        uvicorn.Server(config).run([listener])
+    except KeyboardInterrupt:
+        pass
     finally:
         studio.close()
     return 0
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The bound socket: a port that is taken is said before anything starts."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host.strip("[]"), settings.port), family=family)
+    except OSError as error:
+        raise Unavailable(
+            f"Port {settings.port} of {settings.host} cannot be used: {error.strerror}.",
+            "End what listens there, or set STUDIO_PORT to another port (0 takes a free one).",
+        ) from None
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Takes the README's screenshots of the real thing: ``python -m docs.screenshots``.
 
 It uses a studio home that the loop has been through (``STUDIO_HOME``, or ``home``), starts the studio on it,
-asks one blind question, and photographs every page at 1440 and 390 pixels in both themes.
+asks one blind question, and photographs every page at 1440 pixels in both themes (with ``--all`` at 390 too).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> int:
     """Write the images that the README shows, and all others with ``--all``."""
     every = "--all" in sys.argv
     IMAGES.mkdir(exist_ok=True)
-    with Server(Settings().home) as server, sync_playwright() as playwright:
+    with Server(Settings.load().home) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=require_chromium(), args=list(FLAGS))
         for width, scheme in _frames(every):
             _photograph(browser, server, width, scheme)

@@ -159,7 +159,10 @@ def draw(pickers: list[Any]) -> Panel:
     ):
         comment = gr.Textbox("", label="Comment", lines=2, info="Stored with the vote.")
         better = gr.Textbox(
-            "", label="A better answer", lines=4, info="Becomes the preferred answer of a training pair."
+            "",
+            label="A better answer",
+            lines=4,
+            info="In a blind comparison it becomes the preferred answer over each one that you judged worse.",
         )
     with gr.Row(elem_classes="td-ask td-form"):
         box = gr.Textbox(

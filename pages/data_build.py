@@ -69,6 +69,7 @@ def build(
     validation: float,
     seed: float | None,
     better: bool,
+    scripted: bool,
 ) -> Markup:
     """Build a preference version from every vote, label and thumb, and say what came of it."""
     settings = PreferenceSettings(
@@ -78,7 +79,9 @@ def build(
         use_better_answers=better,
     )
     try:
-        made = studio.build_preferences(LOCAL_ADMIN, dataset.strip(), settings, tuple(joined or ()))
+        made = studio.build_preferences(
+            LOCAL_ADMIN, dataset.strip(), settings, tuple(joined or ()), include_scripted=scripted
+        )
     except StudioError as error:
         return error_note(error)
     unpaired = Markup()
@@ -146,6 +149,9 @@ def render_preferences(studio: Studio) -> tuple[Any, Any, Any]:
         with gr.Row():
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
             better = gr.Checkbox(True, label="Use better answers that voters wrote")
+        scripted = gr.Checkbox(
+            False, label="Count scripted votes", info="Those of the loop's scripted voter."
+        )
         with gr.Row(elem_classes="td-actions"):
             go = gr.Button("Build", variant="primary", size="md")
         result = block()
@@ -156,6 +162,7 @@ def render_preferences(studio: Studio) -> tuple[Any, Any, Any]:
         "validation": validation,
         "seed": seed,
         "better": better,
+        "scripted": scripted,
     }
     listen(go.click, build, studio, api_name="build_preferences", inputs=inputs, outputs=[result])
     return panel, available, joined

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -33,7 +32,6 @@ from studio.datasets import ImportRequest, ImportResult, SourceFormat, Split
 from studio.studio import Studio
 
 _POLL_SECONDS = 0.5
-_MEBIBYTE = 1 << 20
 
 
 def run(
@@ -69,10 +67,11 @@ def run(
 
 
 def _imported(studio: Studio, request: ImportRequest) -> Iterator[Markup]:
-    if not _is_large(studio, request.source):
-        yield report(studio.datasets.import_file(LOCAL_ADMIN, request))
+    begun = studio.datasets.begin_import(LOCAL_ADMIN, request)
+    if isinstance(begun, ImportResult):
+        yield report(begun)
         return
-    job = studio.datasets.start_import(LOCAL_ADMIN, request)
+    job = begun
     while not job.state.final:
         yield progress_bar(studio.jobs.progress(LOCAL_ADMIN, job.id), "Waiting for its turn")
         time.sleep(_POLL_SECONDS)
@@ -85,13 +84,6 @@ def _imported(studio: Studio, request: ImportRequest) -> Iterator[Markup]:
         )
     else:
         yield report(result)
-
-
-def _is_large(studio: Studio, source: Path) -> bool:
-    try:
-        return source.stat().st_size > studio.settings.import_inline_mb * _MEBIBYTE
-    except OSError:
-        return False
 
 
 def report(result: ImportResult) -> Markup:

@@ -99,13 +99,16 @@ def source_of(upload: str | None, path: str) -> Path:
     """The file that was meant: a path wins over an upload.
 
     Raises:
-        InvalidInput: Neither was given.
+        InvalidInput: Neither was given, or the upload is gone.
     """
     if path.strip():
         return Path(path.strip()).expanduser()
     if not upload:
         raise InvalidInput("No file was chosen.", "Upload one, or give the path of one on this machine.")
-    return Path(upload)
+    copy = Path(upload)
+    if not copy.exists():
+        raise InvalidInput(f"The upload {copy.name} is no longer there.", "Upload the file again.")
+    return copy
 
 
 def _name_of(source: Path) -> str:

@@ -24,13 +24,18 @@ _LOOK_SECONDS = 0.5
 def main(arguments: list[str]) -> int:
     """Run one command; errors that a person can mend are one paragraph on stderr and exit code 1."""
     chosen = _parser().parse_args(arguments)
-    studio = open_studio(Settings())
-    command: Callable[[Studio, argparse.Namespace], int] = chosen.run
     try:
-        return command(studio, chosen)
+        return _run(chosen)
     except StudioError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    studio = open_studio(Settings.load())
+    command: Callable[[Studio, argparse.Namespace], int] = chosen.run
+    try:
+        return command(studio, chosen)
     finally:
         studio.close()
 

@@ -24,12 +24,12 @@ from studio.registry import EMBEDDED_NAME, ModelVersion
 from studio.samples import DATA, SAMPLES, import_samples
 from studio.serving import ChatMessage, Sampling, VariantSpec
 from studio.stats import Interval
-from studio.studio import Studio
+from studio.studio import SCRIPTED, Studio
 from studio.training import Run, Stage, StartRun, dump_recipe, load_config, parse_recipe
 from studio.voter import RULE, VOTER, judge
 
 _DAY_SECONDS = 86_400.0
-# Two battles at a time fill a batch of four rows, which 2 cores decode as fast per row as two.
+# Four battles at a time fill a batch of eight rows, of which each costs far less than one of two.
 _BATTLES_AT_ONCE = 4
 
 Say = Callable[[str], None]
@@ -173,7 +173,7 @@ class _Loop:
     def _battle(self, prompt: str) -> Battle:
         arena = self._studio.arena
         matchup = arena.deployment_matchup(
-            VOTER, "loop-feedback", blind=True, sampling=self._plan.sampling, source="loop"
+            VOTER, "loop-feedback", blind=True, sampling=self._plan.sampling, source=SCRIPTED
         )
         events = list(arena.turn(VOTER, arena.begin(VOTER, matchup), prompt))
         [battle_id] = [event.battle_id for event in events if isinstance(event, BattleStarted)]
@@ -195,7 +195,7 @@ class _Loop:
         with self._step("preference dataset from these votes, joined by the sample pairs"):
             mine = {vote.id for vote in votes}
             judgements = [
-                j for j in self._studio.arena.judgements(LOCAL_ADMIN, source="loop") if j.id in mine
+                j for j in self._studio.arena.judgements(LOCAL_ADMIN, source=SCRIPTED) if j.id in mine
             ]
             made = self._studio.datasets.build_preferences(
                 LOCAL_ADMIN, "loop-preferences", judgements, (), PreferenceSettings(), ("studio-preferences",)

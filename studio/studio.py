@@ -7,6 +7,7 @@ the heartbeat misses (the web server was down) is settled at the next start, so 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable
@@ -24,7 +25,11 @@ from studio.samples import import_samples
 from studio.serving import ServingService
 from studio.training import TrainingService
 
+#: The source of battles that nobody but a script has judged.
+SCRIPTED = "loop"
+
 _BEAT_SECONDS = 0.25
+_BEATS_TO_SETTLE_AGAIN = 20
 _SETTLED_AT_START = 10_000
 
 _log = logging.getLogger(__name__)
@@ -48,8 +53,12 @@ class _Heart:
 
     def _beat(self, studio: Studio) -> None:
         _guarded(studio.prepare)
-        while not self._done.wait(_BEAT_SECONDS):
+        for beat in itertools.count(1):
+            if self._done.wait(_BEAT_SECONDS):
+                return
             _guarded(studio.tick)
+            if beat % _BEATS_TO_SETTLE_AGAIN == 0:
+                _guarded(studio.settle_again)
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,10 @@ class Studio:
             self.settle(ended)
         self.serving.tick()
 
+    def settle_again(self) -> None:
+        """Make good what an earlier attempt could not settle: a full disk or a locked database passes."""
+        self.training.settle(())
+
     def settle(self, ended: tuple[Job, ...]) -> None:
         """Hand ended jobs to the rooms whose work they were; doing it twice changes nothing."""
         for settle in (self.datasets.settle, self.registry.settle, self.training.settle):
@@ -97,16 +110,27 @@ class Studio:
             _guarded(partial(settle, ended))
 
     def build_preferences(
-        self, actor: Actor, dataset: str, settings: PreferenceSettings, join: tuple[str, ...] = ()
+        self,
+        actor: Actor,
+        dataset: str,
+        settings: PreferenceSettings,
+        join: tuple[str, ...] = (),
+        *,
+        include_scripted: bool = False,
     ) -> PreferenceResult:
         """A preference dataset version from every vote, label and thumb, joined by ``join``.
 
-        It stands here because votes and labels live in two rooms that do not know each other.
+        It stands here because votes and labels live in two rooms that do not know each other. The votes
+        of the loop's scripted voter are left out unless they are asked for.
 
         Raises:
             InvalidInput: No pair remains; the details say what was left out and why.
         """
-        judgements = (*self.arena.judgements(actor), *self.annotation.judgements(actor))
+        votes = self.arena.judgements(actor)
+        if not include_scripted:
+            scripted = {vote.id for vote in self.arena.judgements(actor, source=SCRIPTED)}
+            votes = tuple(vote for vote in votes if vote.id not in scripted)
+        judgements = (*votes, *self.annotation.judgements(actor))
         opinions = self.arena.opinions(actor)
         return self.datasets.build_preferences(actor, dataset, judgements, opinions, settings, join)
 

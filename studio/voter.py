@@ -15,8 +15,8 @@ from studio.datasets import Outcome
 VOTER = Actor("scripted-voter", Role.STAKEHOLDER)
 
 RULE = (
-    "prefers the answer that names more of the studio's own terms per word; answers with fewer than "
-    "2 of them are bad, and a difference under a tenth is a tie"
+    "prefers the answer that names more of the studio's own terms per word (at least 12 words are counted); "
+    "answers with fewer than 2 of them are bad, and a difference under a tenth is a tie"
 )
 
 _TERMS = (

@@ -20,7 +20,10 @@ def readable(text: str) -> str:
     for code in _CODE.finditer(text):
         pieces += [_plain(text[end : code.start()]), code.group(0)]
         end = code.end()
-    return "".join((*pieces, _plain(text[end:])))
+    whole = "".join((*pieces, _plain(text[end:])))
+    # What looks like code here may be none to the renderer (an escaped back-tick), so the two characters that
+    # make an image are parted everywhere, by one that is not seen.
+    return whole.replace("![", "!\u200b[")
 
 
 def _plain(text: str) -> str:

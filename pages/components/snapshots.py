@@ -14,7 +14,6 @@ from studio.studio import Studio
 from studio.training import Run, Stage
 
 #: Verdicts that are looked at; Home reads them every two seconds.
-MANY_VOTES = 500
 MODEL_JOBS = ("embedded_model", "model_download")
 
 
@@ -51,8 +50,8 @@ def look(studio: Studio) -> Snapshot:
 
 
 def _decided(studio: Studio) -> int:
-    votes = studio.arena.votes(LOCAL_ADMIN, MANY_VOTES)
-    return sum(vote.outcome in (Outcome.A, Outcome.B) for vote in votes)
+    outcomes = studio.arena.outcomes(LOCAL_ADMIN)
+    return outcomes.get(Outcome.A, 0) + outcomes.get(Outcome.B, 0)
 
 
 def _labels(studio: Studio) -> int:

@@ -7,7 +7,8 @@ a verdict reveals it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict
 
 from fastapi import APIRouter, Query
@@ -153,11 +154,13 @@ Event = BattleStarted | SideDelta | SideEnd
 _NAMES: dict[type[Event], str] = {BattleStarted: "battle", SideDelta: "delta", SideEnd: "end"}
 
 
-def _lines(first: Event, rest: Iterator[Event]) -> Iterator[str]:
+def _lines(first: Event, rest: Generator[Event, None, None]) -> Iterator[str]:
     yield _line(first)
     try:
-        for event in rest:
-            yield _line(event)
+        # Closed here and not when the collector comes by: a client that leaves frees its rows at once.
+        with closing(rest):
+            for event in rest:
+                yield _line(event)
     except StudioError as error:
         yield json.dumps({"error": {"message": error.message, "todo": error.todo}}) + "\n"
 

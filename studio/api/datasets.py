@@ -6,22 +6,26 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from studio.api.context import TheActor, TheStudio
-from studio.core import InvalidInput, new_id
+from studio.api.jobs import JobView, job_view
+from studio.core import InvalidInput, NotFound, StudioError, new_id
 from studio.datasets import (
     ColumnMap,
     DatasetVersion,
     ImportReport,
     ImportRequest,
+    ImportResult,
     PreferenceReport,
     PreferenceSettings,
     SourceFormat,
     Split,
 )
+from studio.datasets.uploads import UPLOADS
+from studio.jobs import Job
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -70,10 +74,28 @@ class ReportView(BaseModel):
 
 
 class ImportedView(BaseModel):
-    """The version that an import made, and its report."""
+    """The version that an import made and its report, or the job that imports a large file."""
 
-    version: VersionView
-    report: ReportView
+    version: VersionView | None = None
+    report: ReportView | None = None
+    job: JobView | None = None
+
+
+class ErrorView(BaseModel):
+    """Why an import made nothing, and what to do."""
+
+    message: str
+    todo: str
+    details: list[str]
+
+
+class ImportState(BaseModel):
+    """An import job; the version and its report once it is done, the error if it made nothing."""
+
+    job: JobView
+    version: VersionView | None = None
+    report: ReportView | None = None
+    error: ErrorView | None = None
 
 
 class PathImport(BaseModel):
@@ -130,6 +152,7 @@ class PreferenceRequest(BaseModel):
     seed: int = 0
     minimum_agreement: float = Field(0.5, ge=0, le=1)
     use_better_answers: bool = True
+    include_scripted: bool = False
 
 
 class LeftOutView(BaseModel):
@@ -199,8 +222,8 @@ def inspect(
 
 
 @router.post("/import", status_code=201)
-def import_path(request: PathImport, studio: TheStudio, actor: TheActor) -> ImportedView:
-    """Import a file by its path on the studio's machine."""
+def import_path(request: PathImport, studio: TheStudio, actor: TheActor, response: Response) -> ImportedView:
+    """Import a file by its path on the studio's machine; a large one answers 202 with the job."""
     wanted = ImportRequest(
         source=Path(request.path),
         dataset=request.dataset,
@@ -210,13 +233,14 @@ def import_path(request: PathImport, studio: TheStudio, actor: TheActor) -> Impo
         seed=request.seed,
         licence=request.licence,
     )
-    return _import(wanted, studio, actor)
+    return _begun(studio.datasets.begin_import(actor, wanted), response)
 
 
 @router.post("/upload", status_code=201)
 def upload(
     studio: TheStudio,
     actor: TheActor,
+    response: Response,
     file: Annotated[UploadFile, File()],
     dataset: Annotated[str, Form(min_length=1, max_length=100)],
     format: Annotated[SourceFormat | None, Form()] = None,
@@ -224,9 +248,10 @@ def upload(
     seed: Annotated[int, Form()] = 0,
     licence: Annotated[str, Form(max_length=200)] = "",
 ) -> ImportedView:
-    """Import an uploaded file (multipart form)."""
-    folder = studio.settings.home / "uploads" / new_id("up")
+    """Import an uploaded file (multipart form); a large one answers 202 with the job."""
+    folder = studio.settings.home / UPLOADS / new_id("up")
     folder.mkdir(parents=True)
+    begun: ImportResult | Job | None = None
     try:
         target = folder / _safe_name(file.filename)
         with target.open("wb") as handle:
@@ -238,10 +263,32 @@ def upload(
             validation_fraction=validation_fraction,
             seed=seed,
             licence=licence,
+            own_copy=True,
         )
-        return _import(wanted, studio, actor)
+        begun = studio.datasets.begin_import(actor, wanted)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        # A job reads the file later; it goes when the job is settled.
+        if not isinstance(begun, Job):
+            shutil.rmtree(folder, ignore_errors=True)
+    return _begun(begun, response)
+
+
+@router.get("/imports/{job_id}")
+def import_state(job_id: str, studio: TheStudio, actor: TheActor) -> ImportState:
+    """How far the import of a large file is, and what became of it."""
+    # The job first: where it is final, the outcome that is read after it is there.
+    job = studio.jobs.get(actor, job_id)
+    state = ImportState(job=job_view(job, studio.jobs.progress(actor, job_id)))
+    try:
+        result = studio.datasets.import_result(actor, job_id)
+    except NotFound:
+        raise
+    except StudioError as error:
+        state.error = ErrorView(message=error.message, todo=error.todo, details=list(error.details))
+        return state
+    if result:
+        state.version, state.report = version_view(result.version), _report(result.report)
+    return state
 
 
 @router.post("/join", status_code=201)
@@ -260,7 +307,9 @@ def build_preferences(request: PreferenceRequest, studio: TheStudio, actor: TheA
         minimum_agreement=request.minimum_agreement,
         use_better_answers=request.use_better_answers,
     )
-    made = studio.build_preferences(actor, request.dataset, settings, tuple(request.join))
+    made = studio.build_preferences(
+        actor, request.dataset, settings, tuple(request.join), include_scripted=request.include_scripted
+    )
     return PreferenceView(
         version=version_view(made.version),
         unpaired=version_view(made.unpaired) if made.unpaired else None,
@@ -313,9 +362,11 @@ def rejects(reference: str, studio: TheStudio, actor: TheActor) -> FileResponse:
     return FileResponse(path, media_type="application/jsonl", filename="rejects.jsonl")
 
 
-def _import(request: ImportRequest, studio: TheStudio, actor: TheActor) -> ImportedView:
-    result = studio.datasets.import_file(actor, request)
-    return ImportedView(version=version_view(result.version), report=_report(result.report))
+def _begun(begun: ImportResult | Job, response: Response) -> ImportedView:
+    if isinstance(begun, ImportResult):
+        return ImportedView(version=version_view(begun.version), report=_report(begun.report))
+    response.status_code = 202
+    return ImportedView(job=job_view(begun, None))
 
 
 def _report(found: ImportReport) -> ReportView:

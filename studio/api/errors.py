@@ -10,6 +10,7 @@ import logging
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from studio.core import StudioError
 
@@ -20,6 +21,7 @@ def install_error_handlers(app: FastAPI) -> None:
     """Translate every error that a route raises."""
     app.add_exception_handler(StudioError, _studio_error)
     app.add_exception_handler(RequestValidationError, _bad_request)
+    app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -41,6 +43,12 @@ async def _bad_request(_: Request, error: Exception) -> JSONResponse:
     )
     body = error_body("The request does not fit this route.", "See /docs for its fields.", details)
     return JSONResponse(body, 422)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    # Starlette's own: no such route, a method that it does not take, a form that cannot be read.
+    assert isinstance(error, HTTPException)
+    return JSONResponse(error_body(f"{error.detail}.", "See /docs."), error.status_code, error.headers)
 
 
 async def _bug(request: Request, error: Exception) -> JSONResponse:

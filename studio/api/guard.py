@@ -61,7 +61,10 @@ class Guard:
 
 
 def _name(host: str) -> str:
-    return urlsplit(f"//{host}").hostname or ""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _changes_state(scope: Scope) -> bool:
@@ -72,7 +75,14 @@ def _own_origin(headers: Headers, host: str) -> bool:
     origins = _all(headers, "origin")
     if not origins:
         return headers.get("sec-fetch-site", "none") not in _FOREIGN_SITES
-    return all(urlsplit(origin).netloc.lower() == host.lower() for origin in origins)
+    return all(_place(origin) == host.lower() for origin in origins)
+
+
+def _place(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _all(headers: Headers, name: str) -> Iterable[str]:

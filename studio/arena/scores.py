@@ -7,7 +7,7 @@ another model starts again. Counts, no verdict: which variant is better is for s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from studio.arena.records import Experiment, VariantScore, Vote
 from studio.arena.store import ArenaStore
@@ -16,11 +16,18 @@ from studio.datasets import Outcome
 from studio.serving import Deployment, VariantSpec
 
 _Tally = Counter[tuple[str, str]]
+#: Whether the answer with this id ended with an error.
+Failed = Callable[[str], bool]
 
 
-def experiment(store: ArenaStore, deployment: Deployment, answers: Mapping[str, int]) -> Experiment:
-    """Answers, votes and thumbs by variant; ``answers`` counts what clients may see of each variant."""
-    tally = _tally(store, deployment)
+def experiment(
+    store: ArenaStore, deployment: Deployment, answers: Mapping[str, int], failed: Failed
+) -> Experiment:
+    """Answers, votes and thumbs by variant; ``answers`` counts what clients may see of each variant.
+
+    Votes on battles in which an answer ``failed`` do not count: they judge a server and no model.
+    """
+    tally = _tally(store, deployment, failed)
     return Experiment(
         deployment.name,
         deployment.revision,
@@ -28,9 +35,15 @@ def experiment(store: ArenaStore, deployment: Deployment, answers: Mapping[str, 
     )
 
 
-def _tally(store: ArenaStore, deployment: Deployment) -> _Tally:
+def _tally(store: ArenaStore, deployment: Deployment, failed: Failed) -> _Tally:
     current = {(deployment.name, v.name, v.model_version_id) for v in deployment.variants}
-    battles = {battle.id: battle for battle in store.judged(deployment.name) if _between(battle, current)}
+    battles = {
+        battle.id: battle
+        for battle in store.judged(deployment.name)
+        if _between(battle, current)
+        and not failed(battle.a.generation_id)
+        and not failed(battle.b.generation_id)
+    }
     tally: _Tally = Counter()
     for vote in store.standing_votes():
         if vote.battle_id in battles:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from itertools import combinations
 
@@ -136,7 +136,7 @@ class ArenaService:
 
     def turn(
         self, actor: Actor, conversation_id: str, text: str
-    ) -> Iterator[BattleStarted | SideDelta | SideEnd]:
+    ) -> Generator[BattleStarted | SideDelta | SideEnd, None, None]:
         """Ask both contenders; the battle is stored when both have ended or the iterator is closed.
 
         A later turn goes on from the answer that the newest vote prefers, else from one drawn by lot.
@@ -244,7 +244,12 @@ class ArenaService:
         """
         require(actor, *EVERYONE)
         return tuple(
-            experiment(self._store, deployment, self._serving.variant_answers(actor, deployment.name))
+            experiment(
+                self._store,
+                deployment,
+                self._serving.variant_answers(actor, deployment.name),
+                lambda answer: bool(self._serving.generation(actor, answer).error),
+            )
             for deployment in self._serving.deployments(actor)
             if len(deployment.variants) > 1 and deployment.state is DeploymentState.LIVE
         )

@@ -62,7 +62,7 @@ class Turns:
         """Whether an answer belongs to a blind turn that is still under way."""
         return generation_id in self._unstored
 
-    def start(self, actor: Actor, conversation: Conversation, text: str) -> Iterator[TurnEvent]:
+    def start(self, actor: Actor, conversation: Conversation, text: str) -> Generator[TurnEvent, None, None]:
         """The events of a new turn.
 
         Raises:
@@ -72,7 +72,7 @@ class Turns:
         self._refuse_without_verdict(conversation)
         return self._run(actor, conversation, text)
 
-    def _run(self, actor: Actor, conversation: Conversation, text: str) -> Iterator[TurnEvent]:
+    def _run(self, actor: Actor, conversation: Conversation, text: str) -> Generator[TurnEvent, None, None]:
         with self._one_at_a_time(conversation.id):
             plan = self._plan(actor, conversation, text)
             yield BattleStarted(plan.battle.id, plan.battle.turn)

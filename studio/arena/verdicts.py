@@ -41,10 +41,15 @@ class Verdicts:
         return tuple(found)
 
     def opinions(self, actor: Actor) -> tuple[Opinion, ...]:
-        """The standing thumbs, oldest first; also on answers whose model is still hidden."""
+        """The standing thumbs, oldest first.
+
+        Those on answers whose model is still hidden wait: whether such an answer was cut off is hidden too.
+        """
         found = []
         for thumb in self._store.standing_thumbs():
             answer = self._serving.generation(actor, thumb.generation_id)
+            if answer.redacted:
+                continue
             battle = self._store.battle_of(thumb.generation_id)
             found.append(
                 Opinion(

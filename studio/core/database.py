@@ -34,7 +34,11 @@ class Database:
         self.path = path
         self._local = threading.local()
         self._writer = threading.Lock()
-        self._all: list[sqlite3.Connection] = []
+        self._all: dict[threading.Thread, sqlite3.Connection] = {}
+        self._register = threading.Lock()
+        with _alone(path):
+            # The mode stays with the file. Connections that each set it again could find it locked.
+            self._connection().execute("PRAGMA journal_mode = WAL")
 
     def migrate(self, migrations: Migrations) -> None:
         """Apply what is pending of one room's migrations; each is atomic with its record."""
@@ -49,10 +53,11 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                connection.commit()
             except BaseException:
-                connection.rollback()
+                if connection.in_transaction:
+                    connection.rollback()
                 raise
-            connection.commit()
 
     def rows(self, sql: str, values: Values = ()) -> list[Row]:
         """All rows of a query."""
@@ -65,9 +70,10 @@ class Database:
 
     def close(self) -> None:
         """Close the connections of every thread."""
-        for connection in self._all:
-            connection.close()
-        self._all.clear()
+        with self._register:
+            for connection in self._all.values():
+                connection.close()
+            self._all.clear()
         self._local = threading.local()
 
     def _connection(self) -> sqlite3.Connection:
@@ -75,8 +81,15 @@ class Database:
         if connection is None:
             connection = _connect(self.path)
             self._local.connection = connection
-            self._all.append(connection)
+            with self._register:
+                self._close_orphans()
+                self._all[threading.current_thread()] = connection
         return connection
+
+    def _close_orphans(self) -> None:
+        """Close the connections of threads that have ended: each holds two file descriptors."""
+        for thread in [thread for thread in self._all if not thread.is_alive()]:
+            self._all.pop(thread).close()
 
 
 def insert(connection: sqlite3.Connection, table: str, record: dict[str, Any]) -> None:
@@ -102,7 +115,6 @@ def _connect(path: Path) -> sqlite3.Connection:
     # check_same_thread is off only so that close() can end other threads' connections.
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from studio.core.errors import InvalidInput
@@ -45,6 +45,21 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @classmethod
+    def load(cls) -> Settings:
+        """The settings of this process.
+
+        Raises:
+            InvalidInput: Some cannot be used; the details name each variable and why.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            details = tuple(f"STUDIO_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+            raise InvalidInput(
+                "Some settings cannot be used.", "Correct them and start again.", details
+            ) from None
 
     @property
     def database_path(self) -> Path:

@@ -13,13 +13,12 @@ from pathlib import Path
 
 from studio.core.errors import StudioError, TooLarge
 from studio.core.files import write_json
+from studio.datasets.import_errors import FAILURE, error_json
 from studio.datasets.importing import ImportPlan, run_import
 from studio.jobs.child import STOPPED_EXIT, JobContext
 
 #: Bytes of private memory; an import of any honest file stays far below.
 MEMORY_LIMIT = 4 << 30
-
-FAILURE = "import-error.json"
 
 
 class _Stopped(Exception):
@@ -64,13 +63,7 @@ def _bursts(plan: ImportPlan) -> TooLarge:
 
 def _fail(context: JobContext, error: StudioError) -> int:
     """Leave the error whole beside the job's failure text, so that the caller gets the same one."""
-    value = {
-        "error": type(error).__name__,
-        "message": error.message,
-        "todo": error.todo,
-        "details": list(error.details),
-    }
-    write_json(context.directory / FAILURE, value)
+    write_json(context.directory / FAILURE, error_json(error))
     context.fail(error)
     return 1
 

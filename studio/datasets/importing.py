@@ -37,6 +37,8 @@ _SPOOL = "spool.jsonl"
 
 #: How many rejected rows a report shows; the file has all of them.
 SHOWN_REJECTS = 50
+# An error is a note, not a table.
+_NAMED_IN_ERROR = 20
 
 #: Told the phase in words, and how much is done of how much.
 Progress = Callable[[str, float, float], None]
@@ -213,13 +215,14 @@ def _no_row(plan: ImportPlan, taken: _Taken) -> InvalidInput:
     name = plan.source.name
     if not taken.rejected_rows:
         return InvalidInput(f"{name} has no rows.", "Give a file with at least one row.")
-    details = tuple(
-        f"row {row.row}{f', {row.field}' if row.field else ''}: {row.why}" for row in taken.rejected[:20]
-    )
+    named = taken.rejected[:_NAMED_IN_ERROR]
+    details = [f"row {row.row}{f', {row.field}' if row.field else ''}: {row.why}" for row in named]
+    if taken.rejected_rows > len(named):
+        details.append(f"and {taken.rejected_rows - len(named):,} more")
     return InvalidInput(
         f"None of the {taken.rejected_rows} rows of {name} could be used as {plan.format.value}.",
         "Check the format and the columns, or mend the file.",
-        details,
+        tuple(details),
     )
 
 

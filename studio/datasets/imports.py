@@ -13,7 +13,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.core import errors
 from studio.core.actors import LOCAL_ADMIN, Actor, Role
 from studio.core.audit import Audit
 from studio.core.clock import now
@@ -24,7 +23,7 @@ from studio.core.lineage import Node
 from studio.core.settings import Settings
 from studio.datasets.conversion import FORMATS, check_mapping
 from studio.datasets.detection import inspect_file, propose
-from studio.datasets.import_job import FAILURE
+from studio.datasets.import_errors import error_json, error_of, job_error, never_started
 from studio.datasets.importing import REJECTS, ImportOutcome, ImportPlan, run_import
 from studio.datasets.naming import check_name
 from studio.datasets.readers import MIB
@@ -40,6 +39,7 @@ from studio.datasets.records import (
 from studio.datasets.sources import budget_of, resolve_source
 from studio.datasets.splits import check_fraction
 from studio.datasets.store import DatasetStore, Draft, PendingImport
+from studio.datasets.uploads import Uploads
 from studio.jobs import Job, JobSpec, JobState
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ KIND = "import"
 # An import of the largest file that may be uploaded takes minutes; this only ends a wait for ever.
 _WAIT_SECONDS = 6 * 3600.0
 
+# The reject files of imports that made nothing, below the datasets.
+_REJECTED = "rejected"
 
 _LEFT_OVER_SECONDS = 24 * 3600.0
 
@@ -65,22 +67,25 @@ class ImportDesk:
         self._jobs = jobs
         self._audit = audit
         self._settings = settings
+        self._uploads = Uploads(settings.home)
         # The tick thread and a waiting caller may both see a job end; one of them settles it.
         self._settling = threading.Lock()
 
     def import_file(self, actor: Actor, request: ImportRequest) -> ImportResult:
         """Import now if the file is small, else by a job that is waited for."""
+        begun = self.begin(actor, request)
+        if isinstance(begun, ImportResult):
+            return begun
+        self._jobs.wait(actor, begun.id, _WAIT_SECONDS)
+        return self._waited_for(begun.id)
+
+    def begin(self, actor: Actor, request: ImportRequest) -> ImportResult | Job:
+        """Import now if the file is small, else submit the job."""
+        self._sweep_uploads(self._store.unsettled_imports())
         plan = self._plan(request)
         if _is_large(plan.source, self._settings):
-            job = self._submit(actor, request, plan)
-            self._jobs.wait(actor, job.id, _WAIT_SECONDS)
-            return self._waited_for(job.id)
-        staging = self._staging(new_id("import"))
-        try:
-            outcome = run_import(plan, staging, lambda _phase, _done, _total: None)
-            return self._publish(actor, _remembered(request, plan), outcome, staging)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            return self._submit(actor, request, plan)
+        return self._import_now(actor, request, plan)
 
     def start(self, actor: Actor, request: ImportRequest) -> Job:
         """Submit an import as a job, whatever the file's size."""
@@ -101,7 +106,7 @@ class ImportDesk:
             self.settle(job)
             pending = self._pending(job_id)
         if pending.error is not None:
-            raise _error(pending.error)
+            raise error_of(pending.error)
         version = self._store.by_id(pending.version_id or "")
         if version is None or pending.report is None:
             return None
@@ -118,23 +123,27 @@ class ImportDesk:
                 result = self._publish_job(job, pending, staging)
                 self._store.settle_import(job.id, result.version.id, _report_json(result.report), None)
             except StudioError as error:
-                self._store.settle_import(job.id, None, None, _error_json(error))
+                failed = self._keep_rejects_of(error, staging)
+                self._store.settle_import(job.id, None, None, error_json(failed))
             except OSError as error:
                 lost = Unavailable(f"What the import made cannot be read: {error}.", "Import the file again.")
-                self._store.settle_import(job.id, None, None, _error_json(lost))
+                self._store.settle_import(job.id, None, None, error_json(lost))
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
+            self._forget_copy(pending)
 
     def settle_left_over(self) -> None:
         """Settle imports whose jobs ended while no studio was there to see it."""
         unsettled = self._store.unsettled_imports()
         self._sweep(frozenset(unsettled))
+        self._sweep_uploads(unsettled)
         for job_id in unsettled:
             try:
                 job = self._jobs.get(LOCAL_ADMIN, job_id)
             except NotFound:
                 # The studio died between remembering the import and submitting its job.
-                self._store.settle_import(job_id, None, None, _error_json(_never_started()))
+                self._store.settle_import(job_id, None, None, error_json(never_started()))
+                self._forget_copy(self._pending(job_id))
             else:
                 self.settle(job)
 
@@ -143,6 +152,15 @@ class ImportDesk:
         for left in self._staging("").glob("*"):
             if left.name not in unsettled and now() - left.stat().st_mtime > _LEFT_OVER_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
+
+    def _sweep_uploads(self, unsettled: tuple[str, ...]) -> None:
+        """Remove the uploads that nobody took, but none that an import still has to read."""
+        pending = (self._store.pending_import(job_id) for job_id in unsettled)
+        self._uploads.sweep(Path(one.request["path"]) for one in pending if one and "path" in one.request)
+
+    def _forget_copy(self, pending: PendingImport) -> None:
+        if pending.request.get("own_copy"):
+            self._uploads.remove(Path(pending.request["path"]))
 
     def report_of(self, report: dict[str, Any]) -> ImportReport:
         """An import report from its stored JSON."""
@@ -172,6 +190,16 @@ class ImportDesk:
         check_mapping(format_, mapping, columns)
         return ImportPlan(source, format_, mapping, request.validation_fraction, request.seed, budget)
 
+    def _import_now(self, actor: Actor, request: ImportRequest, plan: ImportPlan) -> ImportResult:
+        staging = self._staging(new_id("import"))
+        try:
+            outcome = run_import(plan, staging, lambda _phase, _done, _total: None)
+            return self._publish(actor, _remembered(request, plan), outcome, staging)
+        except StudioError as error:
+            raise self._keep_rejects_of(error, staging) from None
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
     def _submit(self, actor: Actor, request: ImportRequest, plan: ImportPlan) -> Job:
         job_id = new_id("job")
         payload: dict[str, object] = {"plan": plan.payload(), "staging": str(self._staging(job_id))}
@@ -188,7 +216,7 @@ class ImportDesk:
     def _publish_job(self, job: Job, pending: PendingImport, staging: Path) -> ImportResult:
         made = read_json(job.directory / "result.json") if job.state is JobState.SUCCEEDED else None
         if made is None:
-            raise _job_error(job)
+            raise job_error(job)
         actor = Actor(pending.actor, Role(pending.role))
         return self._publish(actor, pending.request, ImportOutcome.parse(made["outcome"]), staging)
 
@@ -231,6 +259,25 @@ class ImportDesk:
             return kept
         path = version.directory / REJECTS
         return path if path.exists() else None
+
+    def _keep_rejects_of(self, error: StudioError, staging: Path) -> StudioError:
+        """The error of an import that made nothing, with the place of the rows that it set aside.
+
+        Only an error about the content leaves a reject file that is worth keeping: what a stopped or
+        killed import wrote is cut short, and the next try writes it anew.
+        """
+        kept = self._directory / _REJECTED / f"{staging.name}.jsonl"
+        if not isinstance(error, InvalidInput):
+            return error
+        if (staging / REJECTS).exists():
+            kept.parent.mkdir(exist_ok=True)
+            (staging / REJECTS).replace(kept)
+        # A studio that died after the move finds the file in its place.
+        if not kept.exists():
+            return error
+        return InvalidInput(
+            error.message, f"{error.todo} Every row that was set aside: {kept}".strip(), error.details
+        )
 
     def _pending(self, job_id: str) -> PendingImport:
         pending = self._store.pending_import(job_id)
@@ -301,6 +348,8 @@ def _remembered(request: ImportRequest, plan: ImportPlan) -> dict[str, Any]:
         "seed": plan.seed,
         "licence": request.licence,
         "description": request.description,
+        "path": str(plan.source),
+        "own_copy": request.own_copy,
     }
 
 
@@ -328,31 +377,3 @@ def _report_json(report: ImportReport) -> dict[str, Any]:
     value = asdict(report)
     path = value.pop("rejects_path")
     return {**value, "rejects": str(path) if path else None}
-
-
-def _never_started() -> StudioError:
-    return Unavailable("The import was never started.", "Import the file again.")
-
-
-def _job_error(job: Job) -> StudioError:
-    """The error of a job that made nothing: its own where it left one, else what the supervisor says."""
-    left = read_json(job.directory / FAILURE)
-    if left is not None:
-        return _error(left)
-    if job.state is JobState.STOPPED:
-        return Unavailable("The import was stopped.", "Import the file again.")
-    return Unavailable(f"The import did not finish: {job.reason or job.state.value}", "Look at its log.")
-
-
-def _error_json(error: StudioError) -> dict[str, Any]:
-    return {
-        "error": type(error).__name__,
-        "message": error.message,
-        "todo": error.todo,
-        "details": list(error.details),
-    }
-
-
-def _error(value: dict[str, Any]) -> StudioError:
-    kind: type[StudioError] = getattr(errors, value["error"], StudioError)
-    return kind(value["message"], value["todo"], tuple(value["details"]))

@@ -75,7 +75,8 @@ class ImportRequest:
     """How to make a dataset version of a file.
 
     ``dataset`` is the name of a new dataset or of one that gets another version. ``format`` and
-    ``mapping`` None means: detect.
+    ``mapping`` None means: detect. ``own_copy`` says that the source is an upload made for this import
+    alone: it goes when the import's job is settled.
     """
 
     source: Path
@@ -86,6 +87,7 @@ class ImportRequest:
     seed: int = 0
     licence: str = ""
     description: str = ""
+    own_copy: bool = False
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,16 @@ class DatasetService:
         require(actor, Role.RESEARCHER)
         return self._desk.import_file(actor, request)
 
+    def begin_import(self, actor: Actor, request: ImportRequest) -> ImportResult | Job:
+        """Like ``import_file``, but a large file's job is returned at once: this never waits.
+
+        A job's file must stay until the job is done.
+        """
+        require(actor, Role.RESEARCHER)
+        return self._desk.begin(actor, request)
+
     def start_import(self, actor: Actor, request: ImportRequest) -> Job:
-        """Like ``import_file``, but as a job at once; the file must stay until the job is done."""
+        """Like ``begin_import``, but as a job whatever the file's size."""
         require(actor, Role.RESEARCHER)
         return self._desk.start(actor, request)
 

@@ -11,12 +11,10 @@ from pathlib import Path
 from studio.core.errors import Forbidden, InvalidInput, TooLarge
 from studio.core.settings import Settings
 from studio.datasets.readers import MIB, Budget
+from studio.datasets.uploads import Uploads
 
 # Text compresses about fourfold in Parquet; twice that is room for honest files.
 _UNPACKED = 8
-
-#: Uploads are put here by the pages; importing from it is always allowed.
-UPLOADS = "uploads"
 
 
 def resolve_source(source: Path, settings: Settings) -> Path:
@@ -45,7 +43,8 @@ def resolve_source(source: Path, settings: Settings) -> Path:
 
 def _require_root(source: Path, real: Path, settings: Settings) -> None:
     roots = [Path(root).expanduser().resolve() for root in settings.import_roots.split(":") if root.strip()]
-    if roots and not any(real.is_relative_to(root) for root in (*roots, settings.home / UPLOADS)):
+    allowed = not roots or Uploads(settings.home).holds(real)
+    if not allowed and not any(real.is_relative_to(root) for root in roots):
         raise Forbidden(
             f"{source} lies outside the directories that imports may read.",
             "Upload the file, or move it into one of STUDIO_IMPORT_ROOTS.",

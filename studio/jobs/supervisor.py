@@ -95,9 +95,10 @@ class Supervisor:
 
     def _environment(self) -> dict[str, str]:
         return {
-            # Torch's threads spin while they wait for each other, which slows every other process of the
-            # machine several times over; this lets them sleep. An operator may say otherwise.
-            "OMP_WAIT_POLICY": "PASSIVE",
+            # Torch's threads spin while they wait for each other, which slows a busy machine several times
+            # over; never to spin costs a quiet one a fifth. A short spin costs neither: 8 steps of SFT on a
+            # quiet 2-core machine took 16.0 s without, 13.3 s with this, 12.6 s with ten times as much.
+            "GOMP_SPINCOUNT": "3000",
             **os.environ,
             "PYTHONUNBUFFERED": "1",
             "PYTHONFAULTHANDLER": "1",

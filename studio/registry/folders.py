@@ -11,6 +11,8 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,23 @@ class FolderFacts:
 
     digest: str
     parameters: int
+
+
+@contextmanager
+def readable_path(location: str) -> Iterator[None]:
+    """Say plainly what is wrong with a path that the system refuses: too long, unknown user, no permission.
+
+    Raises:
+        InvalidInput: The system refused it.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise InvalidInput(
+            f"{location[:200]!r} cannot be read: {why}.",
+            "Give the path of a folder that the studio may read.",
+        ) from None
 
 
 def inspect_base(folder: Path) -> FolderFacts:

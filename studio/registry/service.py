@@ -30,7 +30,7 @@ from studio.core import (
 from studio.core.actors import EVERYONE
 from studio.jobs import Job, JobService, JobSpec, JobState
 from studio.registry.embedded import EMBEDDED_LICENCE, EMBEDDED_NAME, EMBEDDED_ORIGIN
-from studio.registry.folders import inspect_adapter, inspect_base
+from studio.registry.folders import inspect_adapter, inspect_base, readable_path
 from studio.registry.names import check_alias, check_name
 from studio.registry.records import Alias, BaseSource, ModelKind, ModelVersion, NewWeights
 from studio.registry.staging import scratch_folder
@@ -70,10 +70,10 @@ class RegistryService:
             Conflict: The name is an alias.
         """
         require(actor, Role.RESEARCHER)
-        path = Path(source.location).expanduser()
-        if path.is_absolute() or source.location.startswith(".") or path.is_dir():
-            return self.register_base(actor, source)
-        return self.start_download(actor, source)
+        with readable_path(source.location):
+            path = Path(source.location).expanduser()
+            local = path.is_absolute() or source.location.startswith(".") or path.is_dir()
+        return self.register_base(actor, source) if local else self.start_download(actor, source)
 
     def register_base(self, actor: Actor, source: BaseSource) -> ModelVersion:
         """Register the model in a local folder, which stays where it is.
@@ -83,9 +83,10 @@ class RegistryService:
             Conflict: The name is an alias.
         """
         require(actor, Role.RESEARCHER)
-        folder = Path(source.location).expanduser().resolve()
-        name = self._free_name(source.name or folder.name)
-        facts = inspect_base(folder)
+        with readable_path(source.location):
+            folder = Path(source.location).expanduser().resolve()
+            name = self._free_name(source.name or folder.name)
+            facts = inspect_base(folder)
         found = {"path": str(folder), "digest": facts.digest, "parameters": facts.parameters}
         return self._add_base(actor, name, source.licence, f"Folder {folder}", found)
 

@@ -263,7 +263,11 @@ class ServingService:
     def engines(self, actor: Actor) -> tuple[EngineStatus, ...]:
         """The model servers as they stand."""
         require(actor, *EVERYONE)
-        return self._backend.status()
+        status = self._backend.status()
+        if not self._hidden_answers(actor):
+            return status
+        # Where one side of a blind battle failed, the base that failed would tell which side it was.
+        return tuple(replace(s, state="stopped", reason="") if s.state == "failed" else s for s in status)
 
     def unload(self, actor: Actor, base_id: str) -> None:
         """Free the memory that a base model occupies; the next request loads it again.

@@ -77,7 +77,8 @@ def read_points(path: Path, run_id: str, cursor: int, epoch: int) -> Points:
         if not head.endswith(b"\n"):
             return Points(run_id, epoch, 0, {})
         found = _epoch(head)
-        start = cursor if found == epoch and cursor > len(head) else len(head)
+        end = handle.seek(0, os.SEEK_END)
+        start = min(cursor, end) if found == epoch and cursor > len(head) else len(head)
         handle.seek(start)
         chunk = handle.read(_READ_BYTES)
     used = chunk.rfind(b"\n") + 1

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Error, Locator, Page, Request, expect
 
 from tests.server import Server
 
@@ -78,20 +78,32 @@ def test_a_run_is_started_and_its_curve_moves(
     expect(page.get_by_role("link", name=f"tiny-{stage}@1").first).to_be_visible()
 
 
-def test_a_blind_comparison_tells_nothing_before_the_vote(page: Page) -> None:
+def test_a_blind_comparison_tells_nothing_before_the_vote(page: Page, server: Server) -> None:
     page.goto("/studio/?tab=chat")
     _choose(page, "One model", "tiny-cpt@1")
     _choose(page, "Other model", "tiny-sft@1")
-    seen = _record_traffic(page)
+    page.wait_for_timeout(1000)
+    models = {m["id"]: m["reference"] for m in server.get("/models") if m["name"] in {"tiny-cpt", "tiny-sft"}}
+    secrets = {*models, *models.values()}
+    streams: list[Request] = []
+    page.on("requestfinished", lambda asked: streams.append(asked) if "queue/data" in asked.url else None)
     for turn in range(1, 4):
+        streams.clear()
         page.locator("#chat-box textarea").fill(f"Question {turn}: what is a run?")
         page.keyboard.press("Enter")
         vote = page.get_by_role("button", name="A is better")
         expect(vote).to_be_enabled(timeout=90_000)
-        assert not re.findall(r"tiny-(?:cpt|sft)", page.locator(".td-panes").inner_text())
+        page.wait_for_timeout(500)
+        newest = server.get("/battles", limit=1)[0]
+        answers = [server.get(f"/generations/{newest[side]['generation_id']}") for side in "ab"]
+        sent = [_body(asked) for asked in streams]
+        assert any(sent)
+        told = "\n".join([page.locator(".td-panes").inner_text(), str(newest), str(answers), *sent])
+        assert not [secret for secret in secrets if secret in told]
+        [engine] = server.get("/health")["engines"]
+        assert engine["adapters"] == sorted(engine["adapters"])
         vote.click()
         expect(page.locator(".td-panes")).to_contain_text(re.compile(r"tiny-(cpt|sft)@1"))
-    assert seen
 
 
 def test_a_thumb_and_a_better_answer_are_stored(page: Page, server: Server) -> None:
@@ -121,7 +133,7 @@ def test_votes_become_a_preference_dataset(page: Page, server: Server) -> None:
 
 
 def test_dpo_goes_on_from_the_sft_adapter(page: Page, server: Server) -> None:
-    page.goto("/studio/?tab=train&stage=dpo&model=tiny-sft&dataset=studio-preferences")
+    page.goto("/studio/?tab=train&stage=dpo&model=tiny-sft&dataset=preferences")
     expect(page.get_by_label("Prefer better answers (DPO)")).to_be_checked()
     expect(page.get_by_label("Model to go on from")).to_have_value(re.compile("tiny-sft@1"))
     page.get_by_label("Name of the model it makes").fill("tiny-dpo")
@@ -166,11 +178,13 @@ def _watch_the_curve(page: Page) -> None:
     page.wait_for_function(f"() => {_POINTS} > Math.min({before}, {_STEPS - 1})", timeout=_RUN_PATIENCE_MS)
 
 
-def _record_traffic(page: Page) -> list[str]:
-    """The addresses of the studio's own requests from here on."""
-    seen: list[str] = []
-    page.on("response", lambda answer: seen.append(answer.url))
-    return seen
+def _body(asked: Request) -> str:
+    """What the server sent in answer; empty where the browser has dropped it."""
+    answer = asked.response()
+    try:
+        return answer.text() if answer else ""
+    except Error:
+        return ""
 
 
 def _choose(page: Page, label: str, reference: str) -> None:

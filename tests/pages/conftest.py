@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,14 @@ from studio.core import LOCAL_ADMIN, Settings
 from studio.datasets import DatasetVersion, NewVersion, SchemaKind, Split
 from studio.registry import BaseSource, ModelVersion
 from studio.studio import Studio, open_studio
+
+
+@pytest.fixture(scope="package", autouse=True)
+def no_torch() -> Iterator[None]:
+    """The handlers of every page run in this process, and none of them may bring torch into it."""
+    brought_by_others = "torch" in sys.modules
+    yield
+    assert brought_by_others or "torch" not in sys.modules
 
 
 @pytest.fixture

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import pytest
+from gradio.data_classes import FileData
 
 from pages import data, data_browse, data_build, data_import, data_look
 from pages.components.dataset_rows import row_view
-from studio.core import LOCAL_ADMIN
+from studio.core import LOCAL_ADMIN, Settings
 from studio.datasets import DatasetVersion, NewVersion, SchemaKind, Split
-from studio.studio import Studio
+from studio.studio import Studio, open_studio
 from tests.pages.conftest import visiting
 
 LISTING = -1
@@ -88,12 +91,65 @@ def test_a_refused_import_says_why(studio: Studio, csv: Path) -> None:
     assert "td-bad" in import_it(studio, csv, format_="preference", first="question", second="reply")
 
 
-def test_a_large_file_is_a_job_with_progress(studio: Studio, csv: Path) -> None:
-    small = studio.settings.model_copy(update={"import_inline_mb": 0})
-    object.__setattr__(studio, "settings", small)
+def test_a_large_file_is_a_job_with_progress(settings: Settings, csv: Path) -> None:
+    studio = open_studio(settings.model_copy(update={"import_inline_mb": 0}))
     studio.start()  # the heartbeat sees the job to its end
     columns = {"format_": "prompt_completion", "first": "question", "second": "reply"}
     assert "mine@1" in import_it(studio, csv, **columns)
+    assert [job.kind for job in studio.jobs.list(LOCAL_ADMIN)] == ["import"]
+    studio.close()
+
+
+@pytest.fixture
+def walled(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
+    """A studio that imports from one directory only, with Gradio set up as app.py does it."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(settings.home / "uploads"))
+    made = open_studio(settings.model_copy(update={"import_roots": str(tmp_path / "allowed")}))
+    yield made
+    made.close()
+
+
+def uploaded(studio: Studio, source: Path) -> str:
+    """What a handler gets where Gradio took a file in."""
+    field = gr.File(type="filepath")
+    kept = field.move_resource_to_block_cache(source)
+    assert kept is not None
+    return str(field.preprocess(FileData(path=kept, orig_name=source.name)))
+
+
+# Gradio leaves a temporary file open at each look at an upload.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_an_upload_is_taken_where_paths_are_walled_off(walled: Studio, csv: Path) -> None:
+    assert "td-bad" in data_look.look(walled, None, str(csv)).preview
+    upload = uploaded(walled, csv)
+    assert Path(upload).is_relative_to(walled.settings.home / "uploads")
+    found = data_look.look(walled, upload, "")
+    assert found.columns == ("question", "reply")
+    columns = {"format_": "prompt_completion", "first": "question", "second": "reply"}
+    bad = import_it(walled, csv, upload=upload, path="", **(columns | {"second": "answer"}))
+    assert "td-bad" in bad
+    # The upload stays, so that the form can be mended and Import pressed again.
+    for _ in range(2):
+        assert "mine@1" in import_it(walled, csv, upload=upload, path="", **columns)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_an_upload_that_was_swept_is_asked_for_again(walled: Studio, csv: Path) -> None:
+    upload = uploaded(walled, csv)
+    Path(upload).unlink()
+    assert "Upload the file again" in data_look.look(walled, upload, "").preview
+    assert "Upload the file again" in import_it(walled, csv, upload=upload, path="")
+
+
+def test_a_file_without_a_good_row_names_its_reject_file(studio: Studio, tmp_path: Path) -> None:
+    source = tmp_path / "bad.csv"
+    source.write_text("question,reply\n" + "".join(f"What is {n}?,\n" for n in range(1020)))
+    columns = {"format_": "prompt_completion", "first": "question", "second": "reply"}
+    said = import_it(studio, source, **columns)
+    assert "and 1,000 more" in said
+    [kept] = (studio.settings.home / "datasets" / "rejected").iterdir()
+    assert str(kept) in said
+    assert len(kept.read_text().splitlines()) == 1020
 
 
 def test_a_version_is_read_page_by_page(studio: Studio) -> None:
@@ -144,7 +200,14 @@ def test_joining_reports_the_new_version(studio: Studio, instructions: DatasetVe
 def test_preferences_without_verdicts_fail_plainly(studio: Studio) -> None:
     assert "Pairs need verdicts" in data_build.material(studio)
     said = data_build.build(
-        studio, dataset="preferences", joined=None, agreement=0.5, validation=0.1, seed=0, better=True
+        studio,
+        dataset="preferences",
+        joined=None,
+        agreement=0.5,
+        validation=0.1,
+        seed=0,
+        better=True,
+        scripted=False,
     )
     assert "td-bad" in said
 

@@ -140,7 +140,7 @@ class _Engine:
         with self._lock:
             process = self._process
             pid = process.pid if process is not None else None
-            return EngineStatus(self._base_id, self._state, tuple(self._adapters), pid, self._reason)
+            return EngineStatus(self._base_id, self._state, tuple(sorted(self._adapters)), pid, self._reason)
 
     def notice(self) -> None:
         """Say so if the process is gone."""
@@ -184,11 +184,14 @@ class _Engine:
             raise self.broken(process) from error
 
     def _load_adapters(self, process: EngineProcess, rows: Sequence[BackendRow]) -> None:
-        for adapter_id, path in {r.adapter_id: r.adapter_path for r in rows}.items():
-            if adapter_id is not None:
-                process.client.call("POST", "/adapters", {"id": adapter_id, "path": str(path)})
-                with self._lock:
-                    self._adapters[adapter_id] = None
+        # In the order of their ids and shown all at once: the order of the rows would tell anybody who looks
+        # at the status who stands on which side of a blind comparison.
+        wanted = {row.adapter_id: row.adapter_path for row in rows if row.adapter_id is not None}
+        for adapter_id in sorted(wanted):
+            body = {"id": adapter_id, "path": str(wanted[adapter_id])}
+            process.client.call("POST", "/adapters", body)
+        with self._lock:
+            self._adapters.update(dict.fromkeys(wanted))
 
     def _ready(self) -> EngineProcess:
         """The running process; the first caller starts it, the others wait."""

@@ -32,7 +32,9 @@ def client(settings: Settings) -> TestClient:
     return TestClient(Guard(app, small), base_url="http://127.0.0.1:7860")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "0.0.0.0:7860", "", "10.0.0.2"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "0.0.0.0:7860", "", "10.0.0.2", "[::1"]
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_foreign_host_is_refused_for_every_method(client: TestClient, method: str, host: str) -> None:
     assert client.request(method, "/x", headers={"host": host}).status_code == 421
@@ -45,7 +47,7 @@ def test_our_own_names_pass(client: TestClient, host: str) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://127.0.0.1:7861", "http://localhost:7860"]
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:7861", "http://localhost:7860", "http://["]
 )
 def test_another_origin_may_not_change_anything(client: TestClient, method: str, origin: str) -> None:
     assert client.request(method, "/x", headers={"origin": origin}).status_code == 403

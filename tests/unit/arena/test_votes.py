@@ -149,6 +149,9 @@ def test_a_thumb_reveals_nothing_and_the_newest_counts(world: World) -> None:
     assert world.arena.thumb(ANA, up) == thumb
     assert world.arena.battle(ANA, battle.id).revealed_at is None
     assert world.arena.hides(battle.a.generation_id)
+    # Whether the answer was cut off is hidden too, so the thumb waits for the verdict.
+    assert world.arena.opinions(LOCAL_ADMIN) == ()
+    world.arena.vote(ANA, NewVote(battle.id, Outcome.A, "v"))
     [opinion] = world.arena.opinions(LOCAL_ADMIN)
     assert (opinion.kind, opinion.id, opinion.positive, opinion.voter) == ("thumb", thumb.id, True, "ana")
     assert opinion.answer.messages == ({"role": "assistant", "content": battle.a.text},)
@@ -169,7 +172,9 @@ def test_a_thumb_on_an_answer_outside_any_battle(world: World) -> None:
 
 
 def test_fifty_retries_at_once_make_one_thumb(world: World) -> None:
-    new = NewThumb(world.fight().a.generation_id, True, "t")
+    battle = world.fight()
+    world.arena.vote(ANA, NewVote(battle.id, Outcome.A, "v"))
+    new = NewThumb(battle.a.generation_id, True, "t")
     with ThreadPoolExecutor(50) as pool:
         assert len({t.id for t in pool.map(lambda _: world.arena.thumb(ANA, new), range(50))}) == 1
     assert len(world.arena.opinions(LOCAL_ADMIN)) == 1

@@ -111,3 +111,14 @@ def test_a_tree_digest_depends_on_names_and_contents(tmp_path: Path) -> None:
     second = tree_digest(tmp_path)
     (tmp_path / "a").rename(tmp_path / "b")
     assert len({first, second, tree_digest(tmp_path)}) == 3
+
+
+def test_every_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIO_PORT", "abc")
+    monkeypatch.setenv("STUDIO_TRAINING_SLOTS", "0")
+    with pytest.raises(InvalidInput) as caught:
+        Settings.load()
+    assert [line.partition(":")[0] for line in caught.value.details] == [
+        "STUDIO_PORT",
+        "STUDIO_TRAINING_SLOTS",
+    ]

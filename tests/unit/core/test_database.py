@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +67,31 @@ def test_foreign_keys_full_sync_and_wal_are_on(database: Database) -> None:
     assert database.rows("PRAGMA foreign_keys")[0][0] == 1
     assert database.rows("PRAGMA synchronous")[0][0] == 2
     assert database.rows("PRAGMA journal_mode")[0][0] == "wal"
+
+
+def test_a_thread_that_ended_leaves_no_connection_open(database: Database) -> None:
+    def read() -> None:
+        database.rows("SELECT 1")
+
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    database.rows("SELECT 1")
+    before = descriptors()
+    for _ in range(20):
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join()
+    assert descriptors() <= before + 4
+
+
+def test_a_failed_commit_leaves_the_thread_able_to_write(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY) STRICT")
+        reference = "parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED"
+        connection.execute(f"CREATE TABLE child ({reference}) STRICT")
+    with pytest.raises(sqlite3.IntegrityError), database.write() as connection:
+        connection.execute("INSERT INTO child VALUES (7)")
+    with database.write() as connection:
+        connection.execute("INSERT INTO parent VALUES (7)")
+    assert len(database.rows("SELECT * FROM parent")) == 1

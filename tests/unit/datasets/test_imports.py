@@ -25,7 +25,7 @@ from studio.core import (
     TooLarge,
 )
 from studio.datasets import ColumnMap, DatasetService, ImportRequest, SchemaKind, SourceFormat, Split
-from studio.jobs import JobState
+from studio.jobs import Job, JobState
 from tests.unit.datasets.conftest import Room, assistant, instruction, open_room, user
 
 Writer = Callable[..., Path]
@@ -33,6 +33,13 @@ Writer = Callable[..., Path]
 
 def alpaca(count: int) -> list[object]:
     return [{"instruction": f"question {n}", "output": f"answer {n}"} for n in range(count)]
+
+
+def upload(home: Path, place: str, rows: list[object]) -> Path:
+    path = home / "uploads" / place / "rows.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
 
 
 def all_rows(datasets: DatasetService, version_id: str) -> list[dict]:
@@ -176,6 +183,34 @@ def test_a_file_without_a_usable_row_makes_nothing(
     assert not list((settings.home / "datasets" / ".staging").iterdir())
 
 
+def reject_file(error: StudioError) -> Path:
+    return Path(error.todo.partition("set aside: ")[2])
+
+
+def test_where_every_row_is_bad_all_of_them_are_kept_and_counted(
+    datasets: DatasetService, jsonl: Writer, home: Path
+) -> None:
+    path = jsonl([{"instruction": f"q {n}", "output": ""} for n in range(5000)])
+    with pytest.raises(InvalidInput, match="None of the 5000 rows") as caught:
+        datasets.import_file(LOCAL_ADMIN, ImportRequest(path, "x", SourceFormat.ALPACA))
+    assert len(caught.value.details) == 21 and caught.value.details[-1] == "and 4,980 more"
+    kept = reject_file(caught.value)
+    assert kept.parent == home / "datasets" / "rejected"
+    lines = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert [line["row"] for line in lines] == list(range(1, 5001))
+    assert lines[-1]["original"] == {"instruction": "q 4999", "output": ""}
+
+
+def test_a_failed_import_without_bad_rows_names_no_reject_file(
+    datasets: DatasetService, tmp_path: Path, home: Path
+) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    with pytest.raises(InvalidInput) as caught:
+        datasets.import_file(LOCAL_ADMIN, ImportRequest(tmp_path / "empty.jsonl", "x", SourceFormat.ALPACA))
+    assert "set aside" not in str(caught.value)
+    assert not (home / "datasets" / "rejected").exists()
+
+
 def test_a_dataset_holds_rows_of_one_kind(datasets: DatasetService, jsonl: Writer) -> None:
     datasets.import_file(LOCAL_ADMIN, ImportRequest(jsonl(alpaca(2)), "help"))
     with pytest.raises(Conflict, match="instruction rows"):
@@ -284,8 +319,10 @@ class TestByJob:
         assert caught.value.details == ("row 1, output: is empty",)
         job = large.jobs.list(LOCAL_ADMIN)[0]
         assert job.state is JobState.FAILED
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidInput) as again:
             large.datasets.import_result(LOCAL_ADMIN, job.id)
+        assert again.value.todo == caught.value.todo
+        assert json.loads(reject_file(again.value).read_text())["row"] == 1
 
     def test_a_job_is_settled_once_whoever_sees_it_first(self, large: Room, jsonl: Writer) -> None:
         job = large.datasets.start_import(LOCAL_ADMIN, ImportRequest(jsonl(alpaca(5)), "x"))
@@ -306,6 +343,45 @@ class TestByJob:
         assert large.datasets.list(LOCAL_ADMIN) == ()
         later = open_room(settings, database)
         assert later.datasets.version(LOCAL_ADMIN, "x").total_rows == 5
+
+    @pytest.mark.parametrize("output", ["a", ""])
+    def test_an_upload_of_its_own_goes_when_its_job_is_settled(
+        self, large: Room, home: Path, output: str
+    ) -> None:
+        path = upload(home, "up_1", [{"instruction": "q", "output": output}])
+        request = ImportRequest(path, "x", SourceFormat.ALPACA, own_copy=True)
+        job = large.datasets.begin_import(LOCAL_ADMIN, request)
+        assert isinstance(job, Job) and path.exists()
+        done = large.jobs.wait(LOCAL_ADMIN, job.id, 60)
+        assert path.exists()
+        large.datasets.settle((done,))
+        assert not path.parent.exists()
+
+    def test_a_file_that_is_no_upload_stays_whatever_the_request_says(
+        self, large: Room, jsonl: Writer
+    ) -> None:
+        path = jsonl(alpaca(3))
+        large.datasets.import_file(LOCAL_ADMIN, ImportRequest(path, "x", own_copy=True))
+        assert path.exists()
+
+    def test_a_day_old_upload_is_swept_unless_an_import_needs_it(self, large: Room, home: Path) -> None:
+        needed, fresh, old = (upload(home, name, alpaca(2)) for name in ("needed", "fresh", "old"))
+        begun = large.datasets.begin_import(LOCAL_ADMIN, ImportRequest(needed, "x"))
+        (home / "uploads" / "tmp-of-a-form").touch()
+        for place in (
+            needed.parent,
+            needed,
+            fresh.parent,
+            old.parent,
+            old,
+            home / "uploads" / "tmp-of-a-form",
+        ):
+            os.utime(place, (0, 0))
+        large.datasets.begin_import(LOCAL_ADMIN, ImportRequest(fresh, "y"))
+        assert sorted(p.name for p in (home / "uploads").iterdir()) == ["fresh", "needed"]
+        assert isinstance(begun, Job)
+        large.jobs.wait(LOCAL_ADMIN, begun.id, 60)
+        assert large.datasets.import_result(LOCAL_ADMIN, begun.id) is not None
 
     def test_a_stopped_import_makes_nothing(self, large: Room, jsonl: Writer) -> None:
         job = large.datasets.start_import(LOCAL_ADMIN, ImportRequest(jsonl(alpaca(5)), "x"))
