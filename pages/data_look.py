@@ -102,7 +102,7 @@ def source_of(upload: str | None, path: str) -> Path:
         InvalidInput: Neither was given, or the upload is gone.
     """
     if path.strip():
-        return Path(path.strip()).expanduser()
+        return Path(path.strip())
     if not upload:
         raise InvalidInput("No file was chosen.", "Upload one, or give the path of one on this machine.")
     copy = Path(upload)

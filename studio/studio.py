@@ -58,7 +58,7 @@ class _Heart:
                 return
             _guarded(studio.tick)
             if beat % _BEATS_TO_SETTLE_AGAIN == 0:
-                _guarded(studio.settle_again)
+                studio.settle_again()
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ class Studio:
 
     def settle_again(self) -> None:
         """Make good what an earlier attempt could not settle: a full disk or a locked database passes."""
-        self.training.settle(())
+        _guarded(self.datasets.settle_again)
+        _guarded(partial(self.training.settle, ()))
 
     def settle(self, ended: tuple[Job, ...]) -> None:
         """Hand ended jobs to the rooms whose work they were; doing it twice changes nothing."""

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVICE_FILES = sorted(ROOT.glob("studio/*/service.py"))
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "tensorboard")
 # Called by the studio itself and not on anybody's behalf.
-OF_THE_STUDIO = {"tick", "settle", "close", "hide_when", "hides", "subscribe"}
+OF_THE_STUDIO = {"tick", "settle", "settle_again", "close", "hide_when", "hides", "subscribe"}
 
 
 def _sources(*folders: str) -> Iterator[Path]:

@@ -29,6 +29,8 @@ from studio.jobs import Job
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
+_LONGEST_NAME = 200
+
 
 class VersionView(BaseModel):
     """One immutable version of a dataset."""
@@ -386,4 +388,5 @@ def _safe_name(name: str | None) -> str:
     safe = Path((name or "").replace("\\", "/")).name
     if not safe or safe.startswith(".") or "\0" in safe:
         raise InvalidInput("The uploaded file has no usable name.", "Give it a name such as rows.jsonl.")
-    return safe
+    # File systems take 255 bytes; what matters of a long name is its ending.
+    return safe.encode()[-_LONGEST_NAME:].decode(errors="ignore")

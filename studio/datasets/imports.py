@@ -128,8 +128,8 @@ class ImportDesk:
             except OSError as error:
                 lost = Unavailable(f"What the import made cannot be read: {error}.", "Import the file again.")
                 self._store.settle_import(job.id, None, None, error_json(lost))
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+            # Only now: where the database was locked, what the job made is still there for the next attempt.
+            shutil.rmtree(staging, ignore_errors=True)
             self._forget_copy(pending)
 
     def settle_left_over(self) -> None:
@@ -137,7 +137,11 @@ class ImportDesk:
         unsettled = self._store.unsettled_imports()
         self._sweep(frozenset(unsettled))
         self._sweep_uploads(unsettled)
-        for job_id in unsettled:
+        self.settle_unsettled()
+
+    def settle_unsettled(self) -> None:
+        """Settle every import whose job has ended; those that still run are passed over."""
+        for job_id in self._store.unsettled_imports():
             try:
                 job = self._jobs.get(LOCAL_ADMIN, job_id)
             except NotFound:

@@ -132,6 +132,10 @@ class DatasetService:
             if job.kind == KIND:
                 self._desk.settle(job)
 
+    def settle_again(self) -> None:
+        """Publish what an earlier attempt could not: a locked database or a full disk passes."""
+        self._desk.settle_unsettled()
+
     def list(self, actor: Actor) -> tuple[DatasetSummary, ...]:
         """Every dataset with its newest version, the one that changed last first."""
         require(actor, *_READERS)

@@ -7,7 +7,6 @@ nothing, and a directory without a row is a leftover that nobody reads.
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,8 +116,8 @@ class DatasetStore:
                         _record(draft, version_id, dataset_id, connection, actor),
                     )
         except BaseException:
-            if target:
-                shutil.rmtree(target, ignore_errors=True)
+            if target and target.exists():
+                target.rename(staging)
             raise
         version = self.by_id(version_id)
         assert version is not None

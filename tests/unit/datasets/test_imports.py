@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -334,6 +335,23 @@ class TestByJob:
         assert result.version.reference == "x@1" and len(large.datasets.versions(LOCAL_ADMIN, "x")) == 1
         with pytest.raises(NotFound):
             large.datasets.import_result(LOCAL_ADMIN, "job_nothing")
+
+    def test_what_a_job_made_survives_a_database_that_is_locked_for_a_while(
+        self, large: Room, jsonl: Writer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = large.datasets.start_import(LOCAL_ADMIN, ImportRequest(jsonl(alpaca(50)), "many"))
+        done = large.jobs.wait(LOCAL_ADMIN, job.id, 60)
+
+        def locked(*_: object, **__: object) -> None:
+            raise sqlite3.OperationalError("database is locked")
+
+        with monkeypatch.context() as broken:
+            broken.setattr("studio.datasets.store.insert", locked)
+            with pytest.raises(sqlite3.OperationalError):
+                large.datasets.settle((done,))
+        assert large.datasets.list(LOCAL_ADMIN) == ()
+        large.datasets.settle_again()
+        assert large.datasets.version(LOCAL_ADMIN, "many").total_rows == 50
 
     def test_a_job_that_ended_while_the_studio_was_down_is_settled_at_its_start(
         self, large: Room, jsonl: Writer, settings: Settings, database: Database
