@@ -54,6 +54,7 @@ class Server:
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(timeout=30)
+        self.client.close()
 
     def stop(self) -> None:
         """End the web process as Ctrl+C does."""

@@ -13,8 +13,9 @@ from tests.server import Server
 from tests.tinymodel import build_tiny_model
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    # Playwright keeps an event loop running in this thread, where other packages' tests need their own.
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=require_chromium(), args=list(FLAGS))
         yield chromium

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Error, Locator, Page, Request, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.server import Server
 
@@ -23,6 +23,32 @@ _POINTS = (
     "Math.max(0, ...[...document.querySelectorAll('.td-panel')]"
     ".flatMap(panel => (panel.data || []).map(trace => trace.x.length)))"
 )
+# Keeps a copy of everything that Gradio streams to the page.
+_RECORD_STREAMS = """
+window.streamed = [];
+const ask = window.fetch;
+window.fetch = async (...given) => {
+  const answer = await ask(...given);
+  if (String(given[0].url || given[0]).includes("/queue/") && answer.body) {
+    const [kept, handed] = answer.body.tee();
+    const reader = kept.getReader();
+    const decoder = new TextDecoder();
+    (async () => {
+      for (let part = await reader.read(); !part.done; part = await reader.read())
+        window.streamed.push(decoder.decode(part.value, { stream: true }));
+    })().catch(() => {});  // Gradio ends its streams by aborting them.
+    return new Response(handed, { status: answer.status, headers: answer.headers });
+  }
+  return answer;
+};
+const Source = window.EventSource;
+window.EventSource = class extends Source {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener("message", (event) => window.streamed.push(event.data));
+  }
+};
+"""
 
 
 def _rows() -> list[dict[str, str]]:
@@ -79,16 +105,15 @@ def test_a_run_is_started_and_its_curve_moves(
 
 
 def test_a_blind_comparison_tells_nothing_before_the_vote(page: Page, server: Server) -> None:
+    page.add_init_script(_RECORD_STREAMS)
     page.goto("/studio/?tab=chat")
     _choose(page, "One model", "tiny-cpt@1")
     _choose(page, "Other model", "tiny-sft@1")
     page.wait_for_timeout(1000)
     models = {m["id"]: m["reference"] for m in server.get("/models") if m["name"] in {"tiny-cpt", "tiny-sft"}}
     secrets = {*models, *models.values()}
-    streams: list[Request] = []
-    page.on("requestfinished", lambda asked: streams.append(asked) if "queue/data" in asked.url else None)
     for turn in range(1, 4):
-        streams.clear()
+        page.evaluate("window.streamed = []")
         page.locator("#chat-box textarea").fill(f"Question {turn}: what is a run?")
         page.keyboard.press("Enter")
         vote = page.get_by_role("button", name="A is better")
@@ -96,8 +121,8 @@ def test_a_blind_comparison_tells_nothing_before_the_vote(page: Page, server: Se
         page.wait_for_timeout(500)
         newest = server.get("/battles", limit=1)[0]
         answers = [server.get(f"/generations/{newest[side]['generation_id']}") for side in "ab"]
-        sent = [_body(asked) for asked in streams]
-        assert any(sent)
+        sent: list[str] = page.evaluate("window.streamed")
+        assert "process_generating" in "".join(sent)
         told = "\n".join([page.locator(".td-panes").inner_text(), str(newest), str(answers), *sent])
         assert not [secret for secret in secrets if secret in told]
         [engine] = server.get("/health")["engines"]
@@ -176,15 +201,6 @@ def _watch_the_curve(page: Page) -> None:
     page.wait_for_function(f"() => {_POINTS} >= 2", timeout=_RUN_PATIENCE_MS)
     before = page.evaluate(_POINTS)
     page.wait_for_function(f"() => {_POINTS} > Math.min({before}, {_STEPS - 1})", timeout=_RUN_PATIENCE_MS)
-
-
-def _body(asked: Request) -> str:
-    """What the server sent in answer; empty where the browser has dropped it."""
-    answer = asked.response()
-    try:
-        return answer.text() if answer else ""
-    except Error:
-        return ""
 
 
 def _choose(page: Page, label: str, reference: str) -> None:
