@@ -64,7 +64,7 @@ def _studio(browser: Browser, home: Path) -> tuple[float, float]:
     environment = {"STUDIO_HOME": str(home), "STUDIO_EMBEDDED_MODEL": "false"}
 
     def usable(page: Page) -> None:
-        page.locator("#next-step").click(trial=True)
+        page.locator(".td-next a").click(trial=True)
 
     return _timed(browser, [sys.executable, "app.py"], environment, "/studio/", usable)
 
