@@ -10,7 +10,6 @@ It does not know who asks: that is the services' matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -72,7 +71,7 @@ def _changes_state(scope: Scope) -> bool:
 
 
 def _own_origin(headers: Headers, host: str) -> bool:
-    origins = _all(headers, "origin")
+    origins = headers.getlist("origin")
     if not origins:
         return headers.get("sec-fetch-site", "none") not in _FOREIGN_SITES
     return all(_place(origin) == host.lower() for origin in origins)
@@ -83,10 +82,6 @@ def _place(origin: str) -> str:
         return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
-
-
-def _all(headers: Headers, name: str) -> Iterable[str]:
-    return headers.getlist(name)
 
 
 def _declared_length(headers: Headers) -> int:
