@@ -16,6 +16,7 @@ from pages.components.annotation_card import annotation_card
 from pages.components.markup import SKELETON, address, button, empty, error_note, link, note, page_head
 from pages.components.panels import panel_head
 from pages.components.record_list import Column, Entry, record_list
+from pages.components.visible import HIDDEN, when
 from pages.components.visits import block, page_visit, query
 from pages.components.wiring import listen
 from pages.components.wording import ago, count
@@ -44,7 +45,7 @@ def view(studio: Studio, request: gr.Request) -> tuple[Any, ...]:
     choices = [(f"{v.reference} ({count(v.total_rows, 'pair')})", v.reference) for v in offered]
     known = wanted in [version.reference for version in offered]
     picker = gr.update(choices=choices, value=wanted) if known else gr.update(choices=choices)
-    return listing(studio, asked), gr.update(visible=opening), picker
+    return listing(studio, asked), gr.update(visible=when(opening)), picker
 
 
 def pair_versions(studio: Studio) -> list[DatasetVersion]:
@@ -107,7 +108,7 @@ def render(studio: Studio) -> None:
             "Say which of two answers is better, one pair after the other, with the keyboard or by touch."
         )
         block(page_head("Annotate", purpose, button("Open a queue", address("annotate", new="queue"))))
-        with gr.Column(visible=False, elem_classes="td-narrow td-card td-form") as form:
+        with gr.Column(visible=HIDDEN, elem_classes="td-narrow td-card td-form") as form:
             block(panel_head("Open a queue", address("annotate")))
             dataset = gr.Dropdown([], value=None, label="Pairs", info="A version of a preference dataset.")
             name = gr.Textbox("", label="Name", info="Left empty, it is called as the version is.")

@@ -16,6 +16,7 @@ from pages.chat_lineup import BLIND, VARIANTS, arrive, draw_pickers, pick_source
 from pages.chat_records import Lineup, Screen, Stage, Talk
 from pages.chat_talk import converse, judge, stop, thumb
 from pages.components.markup import address, button, empty, note, page_head
+from pages.components.visible import HIDDEN
 from pages.components.visits import block, page_visit
 from pages.components.wiring import listen
 from studio.core import InvalidInput
@@ -59,7 +60,8 @@ def send(
     )
     before: Screen | None = None
     for screen in converse(studio, talk, text, lineup):
-        yield updates(screen, before)
+        # The first and the last screen are sent whole, whatever a slow browser missed between them.
+        yield updates(screen, before if screen.stage is Stage.WRITING else None)
         before = screen
 
 
@@ -111,10 +113,10 @@ def render(studio: Studio) -> None:
     """Draw the page."""
     purpose = "Ask two models the same thing and say which answer is better. Votes become training data."
     block(page_head("Chat", purpose))
-    with gr.Column(visible=False) as missing:
+    with gr.Column(visible=HIDDEN) as missing:
         advice = "Register a base model, or wait until the embedded one is unpacked."
         block(empty("There is no model to talk to yet.", advice, button("Go to Models", address("models"))))
-    with gr.Column(visible=False) as page:
+    with gr.Column(visible=HIDDEN) as page:
         pickers, sampling = draw_pickers()
         mode, source, first, second, deployment = pickers
         panel = draw(pickers)

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from pages.chat_records import Screen, Stage, Talk
 from pages.components.answers import readable
+from pages.components.visible import HIDDEN, when
 from pages.components.visits import block
 from studio.datasets import Outcome
 
@@ -109,16 +110,16 @@ def _whole(screen: Screen) -> tuple[Any, ...]:
         screen.talk,
         screen.history,
         screen.status,
-        gr.update(visible=stage is not Stage.READY),
+        gr.update(visible=when(stage is not Stage.READY)),
         *_pane(screen, "a"),
         *_pane(screen, "b"),
         *[to_judge] * len(_VOTES),
-        gr.update(visible=waiting),
-        gr.update(visible=stage is Stage.VERDICT),
+        gr.update(visible=when(waiting)),
+        gr.update(visible=when(stage is Stage.VERDICT)),
         gr.update(value=screen.message, interactive=not (writing or waiting), placeholder=placeholder),
-        gr.update(visible=not writing, interactive=not waiting),
-        gr.update(visible=writing, interactive=True),
-        gr.update(visible=bool(screen.talk.conversation) and not writing),
+        gr.update(visible=when(not writing), interactive=not waiting),
+        gr.update(visible=when(writing), interactive=True),
+        gr.update(visible=when(bool(screen.talk.conversation) and not writing)),
         *[gr.update(interactive=not writing)] * PICKERS,
     )
 
@@ -147,14 +148,14 @@ def _head(name: str, who: Any) -> Any:
 def draw(pickers: list[Any]) -> Panel:
     """Draw history, panes, vote bar and the box to write in."""
     history = block(elem_id="chat-history")
-    with gr.Column(visible=False) as panes:
+    with gr.Column(visible=HIDDEN) as panes:
         with gr.Row(elem_classes="td-panes"):
             sides = {name: _draw_pane(name) for name in ("a", "b")}
         with gr.Row(elem_classes="td-votebar"):
             votes = {o: gr.Button(label, elem_classes=kind, interactive=False) for o, label, kind in _VOTES}
     status = block()
     with (
-        gr.Column(visible=False, elem_classes="td-form") as more,
+        gr.Column(visible=HIDDEN, elem_classes="td-form") as more,
         gr.Accordion("Add a comment or a better answer", open=False),
     ):
         comment = gr.Textbox("", label="Comment", lines=2, info="Stored with the vote.")
@@ -169,10 +170,10 @@ def draw(pickers: list[Any]) -> Panel:
             "", label="Message", placeholder=_ASK, lines=1, max_lines=10, scale=6, elem_id="chat-box"
         )
         send = gr.Button("Send", variant="primary", scale=0, min_width=110, size="lg")
-        stop = gr.Button("Stop", variant="stop", scale=0, min_width=110, size="lg", visible=False)
+        stop = gr.Button("Stop", variant="stop", scale=0, min_width=110, size="lg", visible=HIDDEN)
     with gr.Row(elem_classes="td-actions"):
-        skip = gr.Button("Skip the vote and tell who is who", size="md", visible=False)
-        again = gr.Button("New conversation", size="md", visible=False)
+        skip = gr.Button("Skip the vote and tell who is who", size="md", visible=HIDDEN)
+        again = gr.Button("New conversation", size="md", visible=HIDDEN)
     return Panel(
         gr.State(Talk()),
         history,

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from pages.chat_layout import PICKERS
+from pages.components.visible import HIDDEN, when
 from pages.components.visits import query
 from studio.core import LOCAL_ADMIN, StudioError
 from studio.registry import ModelKind, ModelVersion
@@ -34,10 +35,12 @@ def arrive(
     a = _named(studio, wanted.get("a", "")) or first or _newest(models, ModelKind.ADAPTER)
     b = _named(studio, wanted.get("b", "")) or second or _newest(models, ModelKind.BASE, other_than=a)
     return (
-        gr.update(visible=not names),
-        gr.update(visible=bool(names)),
+        gr.update(visible=when(not names)),
+        gr.update(visible=when(bool(names))),
         mode,
-        gr.update(visible=bool(shared), value=VARIANTS) if variants else gr.update(visible=bool(shared)),
+        gr.update(visible=when(bool(shared)), value=VARIANTS)
+        if variants
+        else gr.update(visible=when(bool(shared))),
         gr.update(choices=names, value=a),
         gr.update(choices=names, value=b),
         gr.update(choices=shared, value=wanted["deployment"]) if variants else gr.update(choices=shared),
@@ -73,8 +76,8 @@ def _newest(models: Sequence[ModelVersion], kind: ModelKind, other_than: str | N
 
 def pick_source(_studio: Studio, *, source: str) -> tuple[Any, ...]:
     """Show the pickers of two models, or the one of a deployment."""
-    models = gr.update(visible=source == MODELS)
-    return models, models, gr.update(visible=source == VARIANTS)
+    models = gr.update(visible=when(source == MODELS))
+    return models, models, gr.update(visible=when(source == VARIANTS))
 
 
 def draw_pickers() -> tuple[list[Any], dict[str, Any]]:
@@ -82,11 +85,11 @@ def draw_pickers() -> tuple[list[Any], dict[str, Any]]:
     with gr.Row(elem_classes="td-form td-lineup"):
         mode = gr.Radio([BLIND, NAMED], value=BLIND, label="Names", min_width=180, scale=1)
         source = gr.Radio(
-            [MODELS, VARIANTS], value=MODELS, label="Compare", visible=False, min_width=220, scale=2
+            [MODELS, VARIANTS], value=MODELS, label="Compare", visible=HIDDEN, min_width=220, scale=2
         )
         first = gr.Dropdown([], label="One model", min_width=200, scale=2)
         second = gr.Dropdown([], label="Other model", min_width=200, scale=2)
-        deployment = gr.Dropdown([], label="Deployment", visible=False, min_width=200, scale=3)
+        deployment = gr.Dropdown([], label="Deployment", visible=HIDDEN, min_width=200, scale=3)
     with gr.Accordion("How answers are drawn", open=False, elem_classes="td-form"), gr.Row():
         sampling = {
             "temperature": gr.Slider(

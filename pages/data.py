@@ -15,6 +15,7 @@ from markupsafe import Markup
 from pages import data_browse, data_build, data_import
 from pages.components.markup import SKELETON, address, button, empty, link, page_head, tag
 from pages.components.record_list import Column, Entry, matches, record_list, search_box
+from pages.components.visible import when
 from pages.components.visits import block, page_visit, query
 from pages.components.wiring import listen
 from pages.components.wording import ago
@@ -48,13 +49,13 @@ def view(studio: Studio, request: gr.Request) -> tuple[Any, ...]:
     opened = data_browse.opened(studio, asked)
     choices = data_build.choices(studio)
     return (
-        gr.update(visible=asked.get("new") == "import"),
-        gr.update(visible=building == "preferences"),
+        gr.update(visible=when(asked.get("new") == "import")),
+        gr.update(visible=when(building == "preferences")),
         data_build.material(studio) if building == "preferences" else gr.skip(),
         choices.preferences,
-        gr.update(visible=building == "join"),
+        gr.update(visible=when(building == "join")),
         choices.versions,
-        gr.update(visible=opened is not None),
+        gr.update(visible=when(opened is not None)),
         opened.head if opened else "",
         opened.rows if opened else "",
         listing(studio, asked),

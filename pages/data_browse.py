@@ -12,6 +12,7 @@ from markupsafe import Markup
 from pages.components.dataset_rows import row_view
 from pages.components.markup import address, button, copyable, empty, error_note, facts, link, tag
 from pages.components.record_list import search_box
+from pages.components.visible import HIDDEN
 from pages.components.visits import block
 from pages.components.wording import ago, count, stamp
 from studio.core import LOCAL_ADMIN, StudioError
@@ -227,7 +228,7 @@ def rejected(report: ImportReport, version_id: str) -> Markup:
 
 def render() -> tuple[Any, Any, Any]:
     """The panel: its column, and the two blocks that ``opened`` fills."""
-    with gr.Column(visible=False) as panel:
+    with gr.Column(visible=HIDDEN) as panel:
         head = block()
         block(search_box("Search rows", "find"))
         shown = block()

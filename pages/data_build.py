@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from pages.components.markup import address, error_note, link, note
 from pages.components.panels import panel_head
+from pages.components.visible import HIDDEN
 from pages.components.visits import block
 from pages.components.wiring import listen
 from pages.components.wording import count
@@ -125,7 +126,7 @@ def _sides(version: DatasetVersion) -> str:
 
 def render_preferences(studio: Studio) -> tuple[Any, Any, Any]:
     """The preference builder: its column, the block for ``material``, and the picker to fill."""
-    with gr.Column(visible=False, elem_classes="td-narrow td-card td-form") as panel:
+    with gr.Column(visible=HIDDEN, elem_classes="td-narrow td-card td-form") as panel:
         block(panel_head("Build preferences from votes and labels", address("data")))
         available = block()
         dataset = gr.Textbox(
@@ -170,7 +171,7 @@ def render_preferences(studio: Studio) -> tuple[Any, Any, Any]:
 
 def render_join(studio: Studio) -> tuple[Any, Any]:
     """The form that joins versions: its column and the picker to fill."""
-    with gr.Column(visible=False, elem_classes="td-narrow td-card td-form") as panel:
+    with gr.Column(visible=HIDDEN, elem_classes="td-narrow td-card td-form") as panel:
         block(panel_head("Join versions", address("data")))
         versions = gr.Dropdown(
             [],

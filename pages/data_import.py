@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from pages.components.markup import address, error_note, link, note, progress_bar
 from pages.components.panels import panel_head
+from pages.components.visible import HIDDEN
 from pages.components.visits import block
 from pages.components.wiring import listen
 from pages.components.wording import count
@@ -99,7 +100,7 @@ def report(result: ImportResult) -> Markup:
 
 def render(studio: Studio) -> Any:
     """The import panel; returns its column."""
-    with gr.Column(visible=False, elem_classes="td-card td-form") as panel:
+    with gr.Column(visible=HIDDEN, elem_classes="td-card td-form") as panel:
         block(panel_head("Import a file", address("data")))
         block('<p class="td-sub">JSONL, JSON, CSV, Parquet or plain text.</p>')
         with gr.Row():
@@ -110,7 +111,7 @@ def render(studio: Studio) -> Any:
                     looking = gr.Button("Look at the file", size="md")
         preview = block()
         columns = gr.State(())
-        with gr.Column(visible=False) as form:
+        with gr.Column(visible=HIDDEN) as form:
             format_, parts, dataset, fields = _draw_form()
             with gr.Row(elem_classes="td-actions"):
                 go = gr.Button("Import", variant="primary", size="md")
@@ -136,7 +137,7 @@ def _draw_form() -> tuple[Any, list[Any], Any, dict[str, Any]]:
     formats = [(words, one.value) for one, words in FORMAT_WORDS.items()]
     format_ = gr.Dropdown(formats, value=None, label="Format")
     with gr.Row():
-        parts = [gr.Dropdown([], label="Column", visible=False, min_width=160) for _ in range(MOST_PARTS)]
+        parts = [gr.Dropdown([], label="Column", visible=HIDDEN, min_width=160) for _ in range(MOST_PARTS)]
     with gr.Row():
         dataset = gr.Textbox("", label="Dataset", info="A new name, or one that gets another version.")
         licence = gr.Textbox(

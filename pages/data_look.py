@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from pages.components.dataset_rows import source_table
 from pages.components.markup import chip, error_note
+from pages.components.visible import HIDDEN, when
 from studio.core import LOCAL_ADMIN, InvalidInput, StudioError
 from studio.datasets import ColumnMap, Inspection, SourceFormat
 from studio.datasets.conversion import FORMATS
@@ -59,7 +60,7 @@ def inspect(studio: Studio, *, upload: str | None, path: str) -> tuple[Any, ...]
     found = look(studio, upload, path)
     chosen = dict(found.mapping.columns) if found.mapping else {}
     pickers = part_pickers(found.format, found.columns, chosen)
-    form = gr.update(visible=bool(found.columns))
+    form = gr.update(visible=when(bool(found.columns)))
     return (found.preview, form, found.columns, found.format, found.name or gr.skip(), "", *pickers)
 
 
@@ -92,7 +93,7 @@ def part_pickers(
                 value=chosen.get(part, None if needed else _NOT_USED),
             )
         )
-    return (*shown, *[gr.update(visible=False)] * (MOST_PARTS - len(shown)))
+    return (*shown, *[gr.update(visible=HIDDEN)] * (MOST_PARTS - len(shown)))
 
 
 def source_of(upload: str | None, path: str) -> Path:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from pages import deploy_try
 from pages.components.markup import SKELETON, address, button, error_note, page_head
 from pages.components.record_list import search_box
+from pages.components.visible import HIDDEN, when
 from pages.components.visits import block, page_visit, query
 from pages.components.wiring import listen, toast
 from pages.deploy_form import deploy, draw_form, form_updates, pick_number
@@ -39,10 +40,10 @@ def view(studio: Studio, request: gr.Request, *, applied: str) -> tuple[Any, ...
     deployment = found if isinstance(found, Deployment) else None
     return (
         *form_updates(studio, asked, deployment, applied),
-        gr.update(visible=bool(details)),
+        gr.update(visible=when(bool(details))),
         details,
         *_management(studio, deployment),
-        gr.update(visible=live),
+        gr.update(visible=when(live)),
         command(deployment.name, _base_url(studio, request)) if deployment else "",
         deployment.name if deployment else "",
         listing(studio, asked),
@@ -66,7 +67,7 @@ def _opened(studio: Studio, asked: Mapping[str, str]) -> Deployment | StudioErro
 
 def _management(studio: Studio, deployment: Deployment | None) -> tuple[Any, ...]:
     """Rollback and retirement, for what can be rolled back or retired."""
-    hidden = gr.update(visible=False)
+    hidden = gr.update(visible=HIDDEN)
     if deployment is None:
         return hidden, hidden, hidden
     earlier = [
@@ -75,8 +76,12 @@ def _management(studio: Studio, deployment: Deployment | None) -> tuple[Any, ...
         if one.revision < deployment.revision
     ]
     choices = [(f"Revision {one.revision}: {revision_words(one)}", one.revision) for one in earlier]
-    back = gr.update(visible=bool(choices), choices=choices)
-    return back, gr.update(visible=bool(choices)), gr.update(visible=deployment.state is DeploymentState.LIVE)
+    back = gr.update(visible=when(bool(choices)), choices=choices)
+    return (
+        back,
+        gr.update(visible=when(bool(choices))),
+        gr.update(visible=when(deployment.state is DeploymentState.LIVE)),
+    )
 
 
 def roll_back(studio: Studio, *, name: str, revision: int | None) -> None:
@@ -92,7 +97,7 @@ def retire(studio: Studio, *, name: str) -> Any:
     """Stop answering under the name, and close the question."""
     studio.serving.retire(LOCAL_ADMIN, name)
     toast(f"{name} is retired. Its history stays, and a rollback makes it live again.")
-    return gr.update(visible=False)
+    return gr.update(visible=HIDDEN)
 
 
 def render(studio: Studio) -> None:
@@ -102,19 +107,19 @@ def render(studio: Studio) -> None:
     )
     block(page_head("Deploy", purpose, button("Deploy a model", address("deploy", new="1"))))
     form, fields, rows, answer, go = draw_form()
-    with gr.Column(visible=False) as detail:
+    with gr.Column(visible=HIDDEN) as detail:
         about = block()
         with gr.Row(elem_classes="td-actions td-form"):
-            revision = gr.Dropdown([], label="Go back to", min_width=280, visible=False)
-            back = gr.Button("Roll back", size="md", visible=False)
-            retiring = gr.Button("Retire", size="md", visible=False)
-        with gr.Column(visible=False, elem_classes="td-note td-bad") as sure:
+            revision = gr.Dropdown([], label="Go back to", min_width=280, visible=HIDDEN)
+            back = gr.Button("Roll back", size="md", visible=HIDDEN)
+            retiring = gr.Button("Retire", size="md", visible=HIDDEN)
+        with gr.Column(visible=HIDDEN, elem_classes="td-note td-bad") as sure:
             block("<p>Programs that call this name get an error from then on. Its history stays.</p>")
             with gr.Row(elem_classes="td-actions"):
                 retire_now = gr.Button("Retire it", variant="stop", size="md")
                 keep = gr.Button("Keep it", size="md")
         opened_name = gr.State("")
-        with gr.Column(visible=False) as trying:
+        with gr.Column(visible=HIDDEN) as trying:
             deploy_try.render(studio, opened_name)
         curl = block(elem_classes="td-stack")
     block(search_box("Search deployments"))

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from pages.components.markup import address, error_note, link, note
 from pages.components.panels import panel_head
+from pages.components.visible import HIDDEN, when
 from pages.components.visits import block
 from pages.deploy_views import share_words, variant_models
 from studio.core import LOCAL_ADMIN, StudioError
@@ -45,7 +46,7 @@ def form_updates(
     if not open_ or now == applied:
         kept = (gr.skip(), gr.update(choices=choices), gr.skip(), gr.skip())
         return (
-            gr.update(visible=open_),
+            gr.update(visible=when(open_)),
             gr.skip(),
             gr.skip(),
             *kept * MOST_VARIANTS,
@@ -81,7 +82,7 @@ def _row_update(filled: _Filled, place: int, choices: list[str]) -> tuple[Any, .
 def _hidden_rows(number: int | None) -> list[Any]:
     if number is None:
         return [gr.skip()] * MOST_VARIANTS
-    return [gr.update(visible=place < number) for place in range(MOST_VARIANTS)]
+    return [gr.update(visible=when(place < number)) for place in range(MOST_VARIANTS)]
 
 
 def pick_number(_studio: Studio, *, number: float) -> list[Any]:
@@ -114,7 +115,7 @@ def draw_form() -> tuple[Any, dict[str, Any], list[Any], Any, Any]:
     """The form of a deployment: its column, its fields in order, the variant rows, the answer, the button."""
     fields: dict[str, Any] = {}
     rows: list[Any] = []
-    with gr.Column(visible=False, elem_classes="td-card td-form") as form:
+    with gr.Column(visible=HIDDEN, elem_classes="td-card td-form") as form:
         block(panel_head("Create or change a deployment", address("deploy")))
         with gr.Row():
             fields["name"] = gr.Textbox(
@@ -124,7 +125,7 @@ def draw_form() -> tuple[Any, dict[str, Any], list[Any], Any, Any]:
                 [1, 2, 3, 4], value=1, label="Variants", info="With two or more, votes compare them."
             )
         for place in range(MOST_VARIANTS):
-            with gr.Row(visible=place == 0, elem_classes="td-variant-row") as row:
+            with gr.Row(visible=when(place == 0), elem_classes="td-variant-row") as row:
                 fields[f"variant_{place}"] = gr.Textbox(_NAMES[place], label="Variant", min_width=120)
                 fields[f"model_{place}"] = gr.Dropdown([], label="Model", min_width=220, scale=2)
                 fields[f"weight_{place}"] = gr.Number(1, label="Weight", minimum=0, min_width=90)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from pages.components.answers import readable
 from pages.components.markup import chip, copyable, error_note, tag
+from pages.components.visible import HIDDEN, when
 from pages.components.visits import block
 from pages.components.wiring import listen
 from pages.components.wording import count
@@ -72,7 +73,8 @@ def put_thumb(studio: Studio, *, tried: Tried, up: bool) -> tuple[Any, ...]:
 
 def _thumbs(tried: Tried, *, ready: bool) -> tuple[Any, ...]:
     return tuple(
-        gr.update(variant="primary" if tried.up is up else "secondary", visible=ready) for up in (True, False)
+        gr.update(variant="primary" if tried.up is up else "secondary", visible=when(ready))
+        for up in (True, False)
     )
 
 
@@ -89,8 +91,8 @@ def render(studio: Studio, deployment: Any) -> None:
     answer = gr.Markdown("", elem_classes="td-answer", line_breaks=True, latex_delimiters=[])
     tried = gr.State(Tried())
     with gr.Row(elem_classes="td-thumbs"):
-        up = gr.Button("Helpful", size="sm", visible=False)
-        down = gr.Button("Not helpful", size="sm", visible=False)
+        up = gr.Button("Helpful", size="sm", visible=HIDDEN)
+        down = gr.Button("Not helpful", size="sm", visible=HIDDEN)
     inputs = {"deployment": deployment, "user": user, "text": text}
     outputs = [about, answer, tried, up, down]
     engine: dict[str, Any] = {"concurrency_id": "engine", "concurrency_limit": 4, "quiet": True}

@@ -22,6 +22,7 @@ from pages.components.markup import (
     tag,
 )
 from pages.components.record_list import Column, Entry, matches, no_match, record_list, search_box
+from pages.components.visible import HIDDEN, when
 from pages.components.visits import block, page_visit, query
 from pages.components.wiring import listen, toast
 from pages.components.wording import ago, parameters, stamp
@@ -57,7 +58,7 @@ def view(studio: Studio, request: gr.Request) -> tuple[Any, ...]:
     wanted = asked.get("model", "")
     opened = _details(studio, wanted, aliases) if wanted else Markup()
     rows = listing(versions, aliases, asked)
-    return arriving, gr.update(visible=bool(wanted)), opened, wanted, rows
+    return arriving, gr.update(visible=when(bool(wanted))), opened, wanted, rows
 
 
 def arrive(studio: Studio, request: gr.Request) -> tuple[Any, ...]:
@@ -173,7 +174,7 @@ def render(studio: Studio) -> None:
     action = button("Register a base model", address("models", new="base"))
     block(page_head("Models", purpose, action))
     arriving = block()
-    with gr.Column(visible=False, elem_classes="td-card") as detail:
+    with gr.Column(visible=HIDDEN, elem_classes="td-card") as detail:
         opened = block()
         with gr.Row(elem_classes=["td-actions", "td-inline-form"]):
             alias = gr.Textbox(

@@ -28,6 +28,7 @@ from pages.components.markup import (
 )
 from pages.components.record_list import Column, Entry, matches, no_match, record_list, search_box, tick_box
 from pages.components.run_detail import headline, run_facts, told
+from pages.components.visible import HIDDEN, when
 from pages.components.visits import block, page_visit, query
 from pages.components.wiring import listen, toast
 from pages.components.wording import ago, significant
@@ -69,15 +70,15 @@ def view(studio: Studio, request: gr.Request) -> tuple[Any, ...]:
     if isinstance(opened, StudioError):
         return (listing(runs, asked, None), gr.update(visible=True), error_note(opened), *_closed())
     if opened is None:
-        return (listing(runs, asked, None), gr.update(visible=False), "", *_closed())
+        return (listing(runs, asked, None), gr.update(visible=HIDDEN), "", *_closed())
     curves = [Curve(run.id, run.name) for run in _overlaid(runs, opened, asked)]
     return (
         listing(runs, asked, opened.id),
         gr.update(visible=True),
         headline(opened),
         plotted(curves),
-        gr.update(visible=opened.state in _CAN_STOP),
-        gr.update(visible=opened.state in _CAN_RESUME),
+        gr.update(visible=when(opened.state in _CAN_STOP)),
+        gr.update(visible=when(opened.state in _CAN_RESUME)),
         run_facts(studio, opened),
         told(opened),
         opened.recipe,
@@ -93,7 +94,7 @@ def tick(studio: Studio, request: gr.Request, *, before: str) -> tuple[Any, ...]
 
 
 def _closed() -> tuple[Any, ...]:
-    hidden = gr.update(visible=False)
+    hidden = gr.update(visible=HIDDEN)
     return plotted(()), hidden, hidden, "", "", "", ""
 
 
@@ -185,7 +186,7 @@ def stop(studio: Studio, *, run_id: str) -> Any:
     """Ask the open run to save and stop."""
     run = studio.training.stop(LOCAL_ADMIN, run_id)
     toast(f"“{run.name}” saves a checkpoint and stops.")
-    return gr.update(visible=False)
+    return gr.update(visible=HIDDEN)
 
 
 def resume(studio: Studio, *, run_id: str) -> None:
@@ -202,7 +203,7 @@ def render(studio: Studio) -> None:
         with gr.Column(scale=1, min_width=280, elem_classes="td-side"):
             block(search_box("Search runs"))
             rows = block(SKELETON)
-        with gr.Column(visible=False, scale=3, min_width=320) as detail:
+        with gr.Column(visible=HIDDEN, scale=3, min_width=320) as detail:
             head = block()
             plot = live_plot("run-plot")
             stopping, resuming, sure, stop_now, keep = _buttons()
@@ -231,9 +232,9 @@ def render(studio: Studio) -> None:
 def _buttons() -> tuple[Any, ...]:
     """Stop and resume, and the question that a stop asks first."""
     with gr.Row(elem_classes="td-actions"):
-        stopping = gr.Button("Stop", size="md", visible=False)
-        resuming = gr.Button("Resume", size="md", visible=False, variant="primary")
-    with gr.Column(visible=False, elem_classes=["td-note", "td-busy"]) as sure:
+        stopping = gr.Button("Stop", size="md", visible=HIDDEN)
+        resuming = gr.Button("Resume", size="md", visible=HIDDEN, variant="primary")
+    with gr.Column(visible=HIDDEN, elem_classes=["td-note", "td-busy"]) as sure:
         block("<p>The run saves a checkpoint after its current step and stops. You can resume it later.</p>")
         with gr.Row(elem_classes="td-actions"):
             stop_now = gr.Button("Stop this run", variant="stop", size="md")

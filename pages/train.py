@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from pages.components.markup import address, button, empty, error_note, link, note, page_head
 from pages.components.recipe_form import FORM, STAGES, YAML, described, draw, field_keys, values
+from pages.components.visible import HIDDEN, when
 from pages.components.visits import block, page_visit, query
 from pages.components.wiring import listen, toast
 from pages.components.wording import count
@@ -63,7 +64,7 @@ def choose(studio: Studio, *, stage: str, model: str | None, dataset: str | None
     model_names = [(f"{m.reference} ({m.kind.value})", m.reference) for m in models]
     data_names = dataset_choices(studio, chosen)
     return (
-        *(gr.update(visible=chosen is each) for each in STAGES),
+        *(gr.update(visible=when(chosen is each)) for each in STAGES),
         gr.update(choices=model_names, value=_kept(model, model_names) or _usual_model(chosen, models)),
         gr.update(choices=data_names, value=_kept(dataset, data_names) or _first(data_names)),
         missing(chosen, bool(models), bool(data_names)),
@@ -130,7 +131,7 @@ def switch(_studio: Studio, *, mode: str, **given: Any) -> tuple[Any, ...]:
 
 
 def _views(mode: str) -> tuple[Any, Any]:
-    return gr.update(visible=mode == FORM), gr.update(visible=mode == YAML)
+    return gr.update(visible=when(mode == FORM)), gr.update(visible=when(mode == YAML))
 
 
 def sample(_studio: Studio, *, stage: str, model: str | None, dataset: str | None) -> str:
@@ -179,7 +180,7 @@ def render(studio: Studio) -> None:
     mode = gr.Radio([FORM, YAML], value=FORM, label="Settings as", elem_classes="td-choice")
     with gr.Column() as form:
         groups, inputs = _forms()
-    with gr.Column(visible=False) as written:
+    with gr.Column(visible=HIDDEN) as written:
         yaml = gr.Code(language="yaml", label="Recipe", lines=24, interactive=True, elem_classes="td-yaml")
         load = gr.Button("Load the sample recipe", size="md", elem_classes="td-own-width")
     answer = block()
@@ -216,7 +217,7 @@ def _forms() -> tuple[list[Any], dict[str, Any]]:
     groups: list[Any] = []
     inputs: dict[str, Any] = {}
     for stage in STAGES:
-        with gr.Column(visible=stage is Stage.SFT) as group:
+        with gr.Column(visible=when(stage is Stage.SFT)) as group:
             inputs |= draw(stage)
         groups.append(group)
     return groups, inputs

@@ -89,6 +89,19 @@ def test_there_are_services_to_check() -> None:
     }
 
 
+def test_nothing_on_a_page_is_mounted_late() -> None:
+    """``pages.components.visible`` says why a component is hidden, and never ``visible=False``."""
+    late = [
+        f"{path.relative_to(ROOT)}:{node.value.lineno}"
+        for path in (ROOT / "pages").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.keyword)
+        and node.arg == "visible"
+        and ast.unparse(node.value).split("(")[0] not in {"True", "HIDDEN", "'hidden'", "when"}
+    ]
+    assert late == []
+
+
 def test_the_web_process_imports_nothing_heavy() -> None:
     script = (
         "import sys, app, studio.studio, studio.api, pages.app\n"

@@ -16,6 +16,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup, escape
 
+from pages.components.visible import when
 from studio.core import StudioError
 from studio.studio import Studio
 
@@ -88,7 +89,7 @@ def toast(sentence: object) -> None:
 
 def shown(view: object, *, visible: bool = True) -> Any:
     """An update that gives a component a value and makes it visible or not."""
-    return gr.update(value=view, visible=visible)
+    return gr.update(value=view, visible=when(visible))
 
 
 class _Translated:

@@ -16,6 +16,7 @@ from pages.chat_records import Lineup, Screen, Stage, Talk
 from pages.chat_relay import Relay
 from pages.chat_talk import converse, judge, standing, stop, thumb
 from pages.components.answers import readable
+from pages.components.visible import HIDDEN
 from studio.arena import BattleStarted
 from studio.core import LOCAL_ADMIN, InvalidInput
 from studio.datasets import Outcome
@@ -208,7 +209,7 @@ def test_the_address_chooses_the_line_up_once(room: Room) -> None:
 def test_without_models_the_page_says_what_to_do(studio: Studio) -> None:
     view = arrive(studio, visiting(tab="chat"), first=None, second=None, applied="")
     assert view[0]["visible"] is True
-    assert view[1]["visible"] is False
+    assert view[1]["visible"] == HIDDEN
 
 
 def test_an_answer_cannot_make_the_browser_fetch_anything() -> None:

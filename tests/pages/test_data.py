@@ -12,6 +12,7 @@ from gradio.data_classes import FileData
 
 from pages import data, data_browse, data_build, data_import, data_look
 from pages.components.dataset_rows import row_view
+from pages.components.visible import HIDDEN
 from studio.core import LOCAL_ADMIN, Settings
 from studio.datasets import DatasetVersion, NewVersion, SchemaKind, Split
 from studio.studio import Studio, open_studio
@@ -49,7 +50,7 @@ def csv(tmp_path: Path) -> Path:
 def test_nothing_imported_says_what_to_do(studio: Studio) -> None:
     view = data.view(studio, visiting(tab="data"))
     assert "No data yet" in view[LISTING]
-    assert view[0]["visible"] is False
+    assert view[0]["visible"] == HIDDEN
 
 
 def test_a_look_detects_and_offers_columns(studio: Studio, csv: Path) -> None:
@@ -60,14 +61,14 @@ def test_a_look_detects_and_offers_columns(studio: Studio, csv: Path) -> None:
     assert "What is 0?" in found.preview
     view = data_look.inspect(studio, upload=None, path=str(csv))
     pickers = view[-data_look.MOST_PARTS :]
-    assert [p["visible"] for p in pickers] == [True, True, True, False]
+    assert [p["visible"] for p in pickers] == [True, True, True, HIDDEN]
     assert {pickers[0]["value"], pickers[1]["value"]} == {"question", "reply"}
 
 
 def test_another_format_brings_its_own_parts(studio: Studio) -> None:
     pickers = data_look.pick_format(studio, chosen="text", columns=("Text", "id"))
     assert pickers[0]["value"] == "Text"
-    assert [p["visible"] for p in pickers] == [True, False, False, False]
+    assert [p["visible"] for p in pickers] == [True, HIDDEN, HIDDEN, HIDDEN]
 
 
 def test_no_file_or_a_missing_one_is_said(studio: Studio, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from pages import models
 from pages.components import base_models
+from pages.components.visible import HIDDEN
 from studio.core import LOCAL_ADMIN, InvalidInput
 from studio.jobs import JobSpec
 from studio.registry import ModelKind, ModelVersion, NewWeights
@@ -28,7 +29,7 @@ def adapter_of(studio: Studio, base: ModelVersion, folder: Path) -> ModelVersion
 def test_no_models_say_what_to_do(studio: Studio) -> None:
     view = models.view(studio, visiting(tab="models"))
     assert "No models yet" in view[LIST]
-    assert view[DETAIL]["visible"] is False
+    assert view[DETAIL]["visible"] == HIDDEN
 
 
 def test_lineage_leads_from_the_base_to_the_version(studio: Studio, base: ModelVersion, home: Path) -> None:

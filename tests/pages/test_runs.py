@@ -9,6 +9,7 @@ import pytest
 
 from pages import runs
 from pages.components import run_detail
+from pages.components.visible import HIDDEN
 from studio.core import LOCAL_ADMIN, Conflict
 from studio.datasets import DatasetVersion
 from studio.jobs import JobState, Progress
@@ -31,7 +32,7 @@ def test_no_runs_say_what_to_do(studio: Studio) -> None:
     view = runs.view(studio, visiting(tab="runs"))
     assert "No runs yet" in view[LIST]
     assert 'href="?tab=train&amp;stage=sft"' in view[LIST]
-    assert view[DETAIL]["visible"] is False
+    assert view[DETAIL]["visible"] == HIDDEN
 
 
 def test_an_address_opens_its_run(studio: Studio, queued: Run) -> None:
@@ -40,7 +41,7 @@ def test_an_address_opens_its_run(studio: Studio, queued: Run) -> None:
     assert "A &lt;first&gt; run" in view[HEAD]
     assert view[PLOT] == {"runs": [{"run_id": queued.id, "name": queued.name}]}
     assert view[STOP]["visible"] is True
-    assert view[RESUME]["visible"] is False
+    assert view[RESUME]["visible"] == HIDDEN
     assert queued.id in view[FACTS]
     assert "supervised fine-tuning" in view[TOLD]
     assert view[YAML] == queued.recipe
@@ -107,10 +108,10 @@ def test_a_dpo_run_is_judged_by_its_accuracy() -> None:
 def test_stopping_a_queued_run_ends_it(studio: Studio, queued: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[object] = []
     monkeypatch.setattr(runs, "toast", lambda *words: said.append(words))
-    assert runs.stop(studio, run_id=queued.id)["visible"] is False
+    assert runs.stop(studio, run_id=queued.id)["visible"] == HIDDEN
     assert studio.training.get(LOCAL_ADMIN, queued.id).state is JobState.STOPPED
     view = runs.view(studio, visiting(tab="runs", run=queued.id))
-    assert view[STOP]["visible"] is False
+    assert view[STOP]["visible"] == HIDDEN
     assert view[RESUME]["visible"] is True
     assert "Stopped before it started" in view[HEAD]
     runs.resume(studio, run_id=queued.id)

@@ -19,6 +19,7 @@ from pages.components.recipe_form import (
     keyword,
     values,
 )
+from pages.components.visible import HIDDEN
 from studio.core import LOCAL_ADMIN, InvalidInput
 from studio.datasets import DatasetVersion
 from studio.registry import ModelVersion
@@ -58,7 +59,7 @@ def test_an_address_proposes_model_and_data(
     stage, request_id, *groups, model, dataset, lack = train.arrive(studio, asked, **NOTHING)
     assert stage == "sft"
     assert request_id.startswith("request_")
-    assert [group["visible"] for group in groups] == [False, True, False]
+    assert [group["visible"] for group in groups] == [HIDDEN, True, HIDDEN]
     assert model["value"] == base.reference
     assert dataset["value"] == instructions.reference
     assert lack == ""
@@ -106,7 +107,7 @@ def test_yaml_that_is_no_recipe_stays_with_every_error() -> None:
     bad = "learning_rte: 1\nepochs: true\nmodel: a\ndataset: b\n"
     mode, as_form, as_yaml, _, answer, *_ = train.switch(None, **form(mode=FORM, yaml=bad))  # type: ignore[arg-type]
     assert mode == YAML
-    assert (as_form["visible"], as_yaml["visible"]) == (False, True)
+    assert (as_form["visible"], as_yaml["visible"]) == (HIDDEN, True)
     assert "learning_rte" in answer
     assert "epochs" in answer
     assert answer == train.check(None, **form(mode=YAML, yaml=bad))  # type: ignore[arg-type]
