@@ -1,7 +1,8 @@
 """The studio from a terminal.
 
 ``python -m studio loop`` walks the whole loop on the embedded model; ``python -m studio train FILE``
-runs one recipe and follows it. Both work beside a running web server on the same home.
+runs one recipe and follows it; ``python -m studio users`` adds and changes accounts. All of them work beside
+a running web server on the same home.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from studio.loop import LoopPlan, run_loop
 from studio.registry import EMBEDDED_NAME
 from studio.studio import Studio, open_studio
 from studio.training import Run, StartRun, stage_of
+from studio.users_command import add_users_parser
 
 _LOOK_SECONDS = 0.5
 
@@ -51,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("recipe", type=Path, help="a YAML file such as configs/sft.yaml")
     train.add_argument("--name", default="", help="what to call the run")
     train.set_defaults(run=_train)
+    add_users_parser(commands.add_parser("users", help="accounts: who may log in, and as what"))
     return parser
 
 

@@ -4,7 +4,8 @@ Core knows no model, dataset or run. It offers the few mechanisms that must be t
 one error tree, one way to write to SQLite, one notion of who acts, one graph of what came from what.
 """
 
-from studio.core.actors import LOCAL_ADMIN, Actor, Role, require
+from studio.core.access import Access, Sharing, SharingChange, Visibility
+from studio.core.actors import EVERYONE, LOCAL_ADMIN, SYSTEM, Actor, Role, require
 from studio.core.audit import Audit, AuditEntry
 from studio.core.clock import now
 from studio.core.database import Database
@@ -15,15 +16,20 @@ from studio.core.errors import (
     NotFound,
     StudioError,
     TooLarge,
+    TooManyRequests,
+    Unauthenticated,
     Unavailable,
 )
 from studio.core.files import read_json, write_json
 from studio.core.ids import new_id
-from studio.core.lineage import Edge, Lineage, Node
+from studio.core.lineage import Edge, Lineage, Mark, Node
 from studio.core.settings import Settings
 
 __all__ = [
+    "EVERYONE",
     "LOCAL_ADMIN",
+    "SYSTEM",
+    "Access",
     "Actor",
     "Audit",
     "AuditEntry",
@@ -33,13 +39,19 @@ __all__ = [
     "Forbidden",
     "InvalidInput",
     "Lineage",
+    "Mark",
     "Node",
     "NotFound",
     "Role",
     "Settings",
+    "Sharing",
+    "SharingChange",
     "StudioError",
     "TooLarge",
+    "TooManyRequests",
+    "Unauthenticated",
     "Unavailable",
+    "Visibility",
     "new_id",
     "now",
     "read_json",

@@ -1,6 +1,6 @@
 """Who acts, and in which role.
 
-Until accounts exist there is one actor, ``LOCAL_ADMIN``, and the studio listens on loopback only.
+While there are no accounts there is one actor, ``LOCAL_ADMIN``, and the studio listens on loopback only.
 Every service method takes the actor and calls ``require`` before it does anything.
 """
 
@@ -29,7 +29,11 @@ class Actor:
     role: Role
 
 
+#: Whoever sits at this machine, while there are no accounts.
 LOCAL_ADMIN = Actor("local", Role.ADMIN)
+
+#: The studio itself: it reads on behalf of people whose own right was checked for something narrower.
+SYSTEM = Actor("studio", Role.ADMIN)
 
 #: Everyone who has an account at all.
 EVERYONE = (Role.RESEARCHER, Role.ANNOTATOR, Role.STAKEHOLDER)

@@ -54,6 +54,24 @@ class Forbidden(StudioError):
     status = 403
 
 
+class Unauthenticated(StudioError):
+    """Nobody is logged in, or the name, password, session or token is not valid."""
+
+    status = 401
+
+
+class TooManyRequests(StudioError):
+    """This was tried too often; ``retry_after`` says in how many seconds it may be tried again."""
+
+    status = 429
+
+    def __init__(
+        self, message: str, todo: str = "", details: tuple[str, ...] = (), *, retry_after: float
+    ) -> None:
+        super().__init__(message, todo, details)
+        self.retry_after = retry_after
+
+
 class TooLarge(StudioError):
     """The input is over a stated limit."""
 

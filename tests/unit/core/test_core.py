@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from studio.core import (
     write_json,
 )
 from studio.core.files import tree_digest
+from studio.core.ids import new_ordered_id
 from studio.core.settings import is_loopback
 
 
@@ -32,6 +34,17 @@ def test_an_id_names_its_kind_and_does_not_repeat() -> None:
     ids = {new_id("run") for _ in range(1000)}
     assert len(ids) == 1000
     assert all(key.startswith("run_") and len(key) == 14 for key in ids)
+
+
+def test_an_ordered_id_sorts_by_when_it_was_made() -> None:
+    ids = []
+    for _ in range(20):
+        ids.append(new_ordered_id("label"))
+        time.sleep(0.002)
+    assert ids == sorted(ids)
+    burst = {new_ordered_id("label") for _ in range(5000)}
+    assert len(burst) == 5000
+    assert all(key.startswith("label_") and len(key) == 20 for key in burst)
 
 
 def test_an_error_says_what_to_do_and_lists_its_findings() -> None:
