@@ -48,6 +48,7 @@ test-full: lint browser
 bench: install-dev browser
 	$(BIN)/python -m bench.startup
 	$(BIN)/python -m bench.plots
+	$(BIN)/python -m bench.annotation
 
 loop: install
 	$(BIN)/python -m studio loop

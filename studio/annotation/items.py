@@ -1,95 +1,140 @@
-"""The pairs of a queue: which rows they are, and on which side each answer is shown.
+"""Items as they are made from rows and as people see them.
 
-Positions count through the training rows and then the validation rows of the queue's dataset version,
-which never changes, so a position is enough to find a pair again. Sides depend on a secret of the
-queue, the item and the annotator: the same for one person every time, and not to be worked out from ids.
+Ids and sides come from a secret of the project, so neither tells an item's place or kind, and what one
+person sees does not give away what another does. A repeat has an id of its own, so its sides are
+drawn anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import json
+import random
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from studio.annotation.records import Item, Queue
-from studio.core import Actor, NotFound, Role
-from studio.datasets import DatasetService, Message, Split
+from studio.annotation.records import Item, ItemKind, Standing, StoredItem, Suggestion, Verdict
+from studio.core import SYSTEM
+from studio.datasets import DatasetService, DatasetVersion, Message, SchemaKind, Split
 
-#: Reads rows on behalf of annotators, who may see the pairs of a queue but not every dataset.
-READER = Actor("annotation", Role.RESEARCHER)
+_CHUNK = 500
+_ID_DIGITS = 16
 
-_CHUNK = 200
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A preference row by its place in a queue."""
-
-    position: int
-    prompt: tuple[Message, ...]
-    chosen: tuple[Message, ...]
-    rejected: tuple[Message, ...]
+Answers = tuple[tuple[Message, ...], tuple[Message, ...], tuple[Message, ...]]
 
 
-def item_id(position: int) -> str:
-    """The id of the item at a position."""
-    return f"item_{position:06d}"
+def item_id(salt: str, position: int) -> str:
+    """The id of a project's item."""
+    return f"item_{hashlib.sha256(f'{salt}|{position}'.encode()).hexdigest()[:_ID_DIGITS]}"
 
 
-def position_of(queue: Queue, item: str) -> int:
-    """The position of an item.
-
-    Raises:
-        NotFound: The queue has no such item.
-    """
-    digits = item.removeprefix("item_")
-    position = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 12 else -1
-    if not 0 <= position < queue.items or item != item_id(position):
-        raise NotFound(f"The queue {queue.name} has no item {item}.", "Ask for the next items again.")
-    return position
+def repeat_id() -> str:
+    """An id for an item that one person is to see once more; it looks like any other."""
+    return f"item_{secrets.token_hex(_ID_DIGITS // 2)}"
 
 
-def chosen_side(salt: str, item: str, annotator: str) -> str:
-    """The side on which ``annotator`` sees the answer that the dataset calls chosen."""
-    digest = hashlib.sha256("\0".join((salt, item, annotator)).encode()).digest()
+def first_side(salt: str, item: str, annotator: str) -> str:
+    """The side on which ``annotator`` sees an item's first answer."""
+    digest = hashlib.sha256(f"{salt}|{item}|{annotator}".encode()).digest()
     return "ab"[digest[0] & 1]
 
 
-def shown(queue: Queue, pair: Pair, side: str) -> Item:
-    """A pair as an annotator sees it, with the chosen answer on ``side``."""
-    a, b = (pair.chosen, pair.rejected) if side == "a" else (pair.rejected, pair.chosen)
-    return Item(item_id(pair.position), queue.id, pair.position, pair.prompt, a, b)
+def due(salt: str, annotator: str, what: str, every: int, given: int) -> int:
+    """How many items of a kind belong among the first ``given`` of a person: one drawn in each ``every``."""
+    blocks, rest = divmod(given, every)
+    digest = hashlib.sha256(f"{salt}|{annotator}|{what}|{blocks}".encode()).digest()
+    return blocks + (rest > int.from_bytes(digest[:4], "big") % every)
 
 
-def read_pairs(datasets: DatasetService, version_id: str, positions: Iterable[int]) -> dict[int, Pair]:
-    """The pairs at some positions of a version, by position."""
-    version = datasets.version(READER, version_id)
-    found: dict[int, Pair] = {}
+def seen_from(standing: Standing, side: str) -> Verdict:
+    """What a standing is for somebody who sees the first answer on ``side``."""
+    if standing is Standing.FIRST:
+        return Verdict(side)
+    if standing is Standing.SECOND:
+        return Verdict("b" if side == "a" else "a")
+    return Verdict(standing.value)
+
+
+def shown(
+    project_id: str,
+    item: str,
+    texts: Answers,
+    side: str,
+    until: float | None,
+    suggestion: Suggestion | None = None,
+) -> Item:
+    """An item as somebody sees it who has its first answer on ``side``."""
+    prompt, first, second = texts
+    a, b = (first, second) if side == "a" or not second else (second, first)
+    return Item(item, project_id, prompt, a, b, until, suggestion)
+
+
+def dump_texts(prompt: Sequence[Message], first: Sequence[Message], second: Sequence[Message]) -> str:
+    """An item's texts as they are stored."""
+    return json.dumps([prompt, first, second], ensure_ascii=False, separators=(",", ":"))
+
+
+def load_texts(content: str) -> Answers:
+    """The inverse of ``dump_texts``."""
+    prompt, first, second = json.loads(content)
+    return tuple(prompt), tuple(first), tuple(second)
+
+
+def sampled(total: int, target: int | None, seed: str) -> list[int]:
+    """The rows of a version that a project takes, in their order: all, or a seeded sample."""
+    if target is None or target >= total:
+        return list(range(total))
+    return sorted(random.Random(seed).sample(range(total), target))  # noqa: S311 - it only draws a sample
+
+
+def read_items(
+    datasets: DatasetService, version: DatasetVersion, rows: Sequence[int], kind: ItemKind, *, single: bool
+) -> list[StoredItem]:
+    """The items of some rows of a version, which count through training and then validation rows.
+
+    ``single`` takes one answer of a pair, the one that the dataset prefers. Ids and positions are left to
+    the store.
+    """
+    found = _read(datasets, version, rows)
+    return [_from_row(version.kind, row, kind, single) for row in found]
+
+
+def _from_row(schema: SchemaKind, row: Mapping[str, Any], kind: ItemKind, single: bool) -> StoredItem:
+    first: Sequence[Message]
+    second: Sequence[Message] = ()
+    truth = Standing.FIRST
+    if schema is SchemaKind.INSTRUCTION:
+        prompt, first = row["messages"][:-1], row["messages"][-1:]
+    elif schema is SchemaKind.UNPAIRED:
+        prompt, first = row["prompt"], row["completion"]
+        truth = Standing.ACCEPT if row["label"] else Standing.REJECT
+    else:
+        prompt, first = row["prompt"], row["chosen"]
+        second = () if single else row["rejected"]
+    known = truth if kind is ItemKind.GOLD else None
+    return StoredItem("", 0, kind, tuple(prompt), tuple(first), tuple(second), known)
+
+
+def _read(datasets: DatasetService, version: DatasetVersion, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
     first = 0
-    wanted = sorted(set(positions))
     for split in (Split.TRAIN, Split.VALIDATION):
-        rows = version.rows.get(split, 0)
-        inside = [position - first for position in wanted if first <= position < first + rows]
-        for start, length in _stretches(inside):
-            page = datasets.page(READER, version.id, split, start, length)
-            for offset, row in enumerate(page.rows):
-                position = first + start + offset
-                found[position] = Pair(
-                    position, tuple(row["prompt"]), tuple(row["chosen"]), tuple(row["rejected"])
-                )
-        first += rows
-    return found
+        inside = version.rows.get(split, 0)
+        wanted = [row - first for row in rows if first <= row < first + inside]
+        for start, length, places in _stretches(wanted):
+            page = datasets.page(SYSTEM, version.id, split, start, length)
+            for place in places:
+                yield page.rows[place - start]
+        first += inside
 
 
-def _stretches(places: list[int]) -> Iterator[tuple[int, int]]:
-    """Cut sorted places into few (start, length) reads; a read may cover places nobody asked for."""
-    start = end = -1
+def _stretches(places: Iterable[int]) -> Iterator[tuple[int, int, list[int]]]:
+    """Cut sorted places into few reads (start, length, places); a read may cover rows nobody asked for."""
+    held: list[int] = []
     for place in places:
-        if start >= 0 and place < start + _CHUNK:
-            end = place
-            continue
-        if start >= 0:
-            yield start, end - start + 1
-        start = end = place
-    if start >= 0:
-        yield start, end - start + 1
+        if held and place >= held[0] + _CHUNK:
+            yield held[0], held[-1] - held[0] + 1, held
+            held = []
+        held.append(place)
+    if held:
+        yield held[0], held[-1] - held[0] + 1, held

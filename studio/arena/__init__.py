@@ -7,6 +7,7 @@ and opinions, which the dataset room makes into preferences.
 
 from studio.arena.records import (
     Battle,
+    BattlePair,
     BattleSide,
     BattleStarted,
     Contender,
@@ -25,6 +26,7 @@ from studio.arena.service import ArenaService
 __all__ = [
     "ArenaService",
     "Battle",
+    "BattlePair",
     "BattleSide",
     "BattleStarted",
     "Contender",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from studio.datasets import Outcome
+from studio.datasets import Message, Outcome
 from studio.serving import ChatMessage, Sampling
 
 
@@ -93,6 +93,21 @@ class Battle:
     revealed_at: float | None
     outcome: Outcome | None
     created_at: float
+
+
+@dataclass(frozen=True)
+class BattlePair:
+    """A blind battle with two whole answers, without a word about who gave them.
+
+    ``number`` grows from one battle to the next; ``generations`` are the ids of the two answers.
+    """
+
+    number: int
+    id: str
+    prompt: tuple[Message, ...]
+    first: tuple[Message, ...]
+    second: tuple[Message, ...]
+    generations: tuple[str, str]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from itertools import combinations
 
 from studio.arena.records import (
     Battle,
+    BattlePair,
     BattleStarted,
     Contender,
     Experiment,
@@ -29,7 +30,7 @@ from studio.arena.records import (
 )
 from studio.arena.scores import experiment
 from studio.arena.store import ArenaStore
-from studio.arena.stored import Conversation, StoredBattle, StoredSide
+from studio.arena.stored import Conversation, StoredBattle, StoredSide, has_model
 from studio.arena.turns import Turns
 from studio.arena.verdicts import Verdicts
 from studio.arena.views import Views
@@ -58,6 +59,9 @@ _MESSAGE_LIMIT = 100_000
 _COMMENT_LIMIT = 10_000
 _NONCE_LIMIT = 200
 _REASONS_LIMIT = 20
+
+#: Somebody who labels and whom nothing is shared with by name.
+_ANY_LABELLER = Actor("annotation", Role.ANNOTATOR)
 
 
 class ArenaService:
@@ -152,7 +156,7 @@ class ArenaService:
         if not plain_text("The message", text, _MESSAGE_LIMIT).strip():
             raise InvalidInput("The message is empty.", "Write something to answer.")
         conversation = self._store.conversation(conversation_id)
-        if conversation is None:
+        if conversation is None or self._private(actor, conversation.matchup):
             raise NotFound(f"There is no conversation {conversation_id}.", "Begin a new one.")
         return self._turns.start(actor, conversation, text)
 
@@ -163,13 +167,25 @@ class ArenaService:
             NotFound: There is none with that id.
         """
         require(actor, *EVERYONE)
-        return self._views.battle(actor, self._battle(battle_id))
+        return self._views.battle(actor, self._battle(actor, battle_id))
 
     def battles(self, actor: Actor, limit: int = 50, conversation_id: str = "") -> tuple[Battle, ...]:
-        """The newest battles first, of one conversation or of all."""
+        """The newest battles first, of one conversation or of all; none with a model private to others."""
         require(actor, *EVERYONE)
-        found = self._store.battles(max(limit, 0), conversation_id)
+        private = self._registry.hidden(actor)
+        found = [
+            one for one in self._store.battles(max(limit, 0), conversation_id) if not has_model(one, private)
+        ]
         return tuple(self._views.battle(actor, stored) for stored in found)
+
+    def pairs(self, actor: Actor, after: int, limit: int) -> tuple[BattlePair, ...]:
+        """Blind battles newer than number ``after`` with two whole answers, oldest first, for annotation.
+
+        For the studio itself: whether an answer was cut off is not told to those who may still vote.
+        """
+        require(actor)
+        # They are shown to whoever labels, so nothing that is private is among them.
+        return self._verdicts.pairs(actor, after, limit, self._registry.hidden(_ANY_LABELLER))
 
     def vote(self, actor: Actor, new: NewVote) -> tuple[Vote, Battle]:
         """Store a verdict and reveal the battle; a retry with the same nonce changes nothing.
@@ -184,7 +200,7 @@ class ArenaService:
         """
         require(actor, *EVERYONE)
         _check_vote(new)
-        stored = self._battle(new.battle_id)
+        stored = self._battle(actor, new.battle_id)
         vote, is_new = self._store.add_vote(new, actor.name)
         # Linked on a retry too: edges are idempotent, and the first try may have died before this.
         self._lineage.link(
@@ -193,7 +209,7 @@ class ArenaService:
         )
         if is_new:
             self._audit.record(actor, "voted", Node("battle", stored.id), vote.id)
-        return vote, self._views.battle(actor, self._battle(new.battle_id))
+        return vote, self._views.battle(actor, self._battle(actor, new.battle_id))
 
     def thumb(self, actor: Actor, new: NewThumb) -> Thumb:
         """Store a thumb on any stored answer; it reveals nothing, and a retry changes nothing.
@@ -216,7 +232,8 @@ class ArenaService:
     def votes(self, actor: Actor, limit: int = 100) -> tuple[Vote, ...]:
         """The newest votes first, superseded ones included."""
         require(actor, Role.RESEARCHER)
-        return self._store.votes(max(limit, 0))
+        votes, private = self._store.votes(max(limit, 0)), self._registry.hidden(actor)
+        return tuple(one for one in votes if not private or not self._votes_on(one, private))
 
     def outcomes(self, actor: Actor) -> dict[Outcome, int]:
         """How many votes were ever stored by outcome; superseded ones stay counted, so it never falls."""
@@ -230,12 +247,12 @@ class ArenaService:
         as not blind. ``deployment`` keeps battles in which one of its variants stood.
         """
         require(actor, Role.RESEARCHER)
-        return self._verdicts.judgements(actor, deployment, source)
+        return self._verdicts.judgements(actor, deployment, source, self._registry.hidden(actor))
 
     def opinions(self, actor: Actor) -> tuple[Opinion, ...]:
         """Each person's thumb on each answer, oldest first; those taken back are left out."""
         require(actor, Role.RESEARCHER)
-        return self._verdicts.opinions(actor)
+        return self._verdicts.opinions(actor, self._registry.hidden(actor))
 
     def experiments(self, actor: Actor) -> tuple[Experiment, ...]:
         """The live deployments with several variants, with answers, votes and thumbs by variant.
@@ -254,6 +271,11 @@ class ArenaService:
             if len(deployment.variants) > 1 and deployment.state is DeploymentState.LIVE
         )
 
+    def pseudonymise(self, actor: Actor, name: str, pseudonym: str) -> tuple[Node, ...]:
+        """Put ``pseudonym`` where ``name`` stands; every vote and thumb that is under it now; for admins."""
+        require(actor)
+        return self._store.pseudonymise(name, pseudonym)
+
     def hides(self, generation_id: str) -> bool:
         """Whether who wrote an answer must not be told: its battle is blind and has no verdict.
 
@@ -267,13 +289,26 @@ class ArenaService:
         require(actor, *EVERYONE)
         return self._store.hidden()
 
+    def beside_private(self, actor: Actor) -> frozenset[str]:
+        """The answers of every battle in which a model stood that the actor may not use."""
+        require(actor, *EVERYONE)
+        return self._store.answers_beside(self._registry.hidden(actor))
+
     def _resolved(self, actor: Actor, contender: Contender) -> Contender:
         version = self._registry.version(actor, contender.model_version_id)
         return replace(contender, model_version_id=version.id)
 
-    def _battle(self, battle_id: str) -> StoredBattle:
+    def _private(self, actor: Actor, matchup: Matchup) -> bool:
+        models = (matchup.first.model_version_id, matchup.second.model_version_id)
+        return not self._registry.hidden(actor).isdisjoint(models)
+
+    def _votes_on(self, vote: Vote, private: frozenset[str]) -> bool:
+        battle = self._store.battle(vote.battle_id)
+        return battle is not None and has_model(battle, private)
+
+    def _battle(self, actor: Actor, battle_id: str) -> StoredBattle:
         stored = self._store.battle(battle_id)
-        if stored is None:
+        if stored is None or has_model(stored, self._registry.hidden(actor)):
             raise NotFound(
                 f"There is no battle {battle_id}.", "A turn is stored when both of its answers have ended."
             )
@@ -282,7 +317,7 @@ class ArenaService:
     def _maker(self, actor: Actor, generation_id: str) -> StoredSide:
         """Who wrote an answer; a battle knows it also while the serving room may not say."""
         battle = self._store.battle_of(generation_id)
-        if battle is not None:
+        if battle is not None and not has_model(battle, self._registry.hidden(actor)):
             return battle.a if battle.a.generation_id == generation_id else battle.b
         answer = self._serving.generation(actor, generation_id)
         return StoredSide("", answer.id, answer.model_version_id, answer.deployment, answer.variant)

@@ -1,7 +1,8 @@
 """The arena's tables.
 
-The invariants: a vote or thumb is never changed or removed, one nonce makes one row, and a battle
-changes once at most, when it is revealed. Triggers hold all of it, also against ``INSERT OR REPLACE``.
+The invariants: a vote or thumb is never removed and never changed, save that the name of an erased
+person gives way to a pseudonym; one nonce makes one row; and a battle changes once at most, when it is
+revealed. Triggers hold all of it, also against ``INSERT OR REPLACE``.
 They do not stop someone who can alter the schema.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqlite_utils import Database as SqliteUtils
 from sqlite_utils import Migrations
 
 from studio.arena.records import NewThumb, NewVote, Thumb, Vote
+from studio.arena.rows import battle_of, thumb_of, vote_of
 from studio.arena.stored import (
     Conversation,
     StoredBattle,
@@ -27,10 +29,10 @@ from studio.arena.stored import (
     same_thumb,
     same_vote,
 )
-from studio.core import Database, new_id, now
-from studio.core.database import Row, insert
+from studio.core import Database, Node, new_id, now
+from studio.core.database import insert
+from studio.core.erasable import only_pseudonyms
 from studio.datasets import Outcome
-from studio.serving import ChatMessage
 
 migrations = Migrations("arena")
 
@@ -112,6 +114,18 @@ def votes_and_thumbs(db: SqliteUtils) -> None:
     )
 
 
+@migrations()
+def erasable(db: SqliteUtils) -> None:
+    votes = (
+        "number id nonce battle_id outcome reasons comment better_answer after_reveal supersedes shown_at"
+        " voted_at active_seconds"
+    )
+    thumbs = "number id nonce generation_id model_version_id deployment variant up comment at"
+    for table, others in (("votes", votes), ("thumbs", thumbs)):
+        db.execute(f"DROP TRIGGER {table}_never_updated")
+        db.execute(only_pseudonyms(table, "voter", others.split(), f"{table} is append-only"))
+
+
 class ArenaStore:
     """Reads and adds conversations, battles, votes and thumbs."""
 
@@ -160,6 +174,12 @@ class ArenaStore:
             return self._battles("battles.conversation_id = ?", (conversation_id,), limit)
         return self._battles("TRUE", (), limit)
 
+    def blind_after(self, number: int, limit: int) -> tuple[tuple[int, StoredBattle], ...]:
+        """Blind battles that were stored after the one with that number, oldest first."""
+        sql = f"{_BATTLES} WHERE battles.number > ? AND battles.blind ORDER BY battles.number LIMIT ?"
+        rows = self._database.rows(sql, (number, limit))
+        return tuple((row["number"], battle_of(row)) for row in rows)
+
     def battle_of(self, generation_id: str) -> StoredBattle | None:
         """The battle that an answer belongs to."""
         where = "battles.id = (SELECT battle_id FROM sides WHERE generation_id = ?)"
@@ -183,6 +203,13 @@ class ArenaStore:
             WHERE battles.blind AND battles.revealed_at IS NULL"""
         return frozenset(row["generation_id"] for row in self._database.rows(sql))
 
+    def answers_beside(self, models: Collection[str]) -> frozenset[str]:
+        """The answers of all battles in which one of these model versions stood."""
+        sql = """SELECT generation_id FROM sides WHERE battle_id IN (
+            SELECT battle_id FROM sides WHERE model_version_id IN (SELECT value FROM json_each(?)))"""
+        rows = self._database.rows(sql, (json.dumps(sorted(models)),)) if models else ()
+        return frozenset(row["generation_id"] for row in rows)
+
     def add_vote(self, new: NewVote, voter: str) -> tuple[Vote, bool]:
         """Store a vote and reveal its battle; of a nonce that is known, return the vote it made.
 
@@ -195,7 +222,7 @@ class ArenaStore:
         with self._database.write() as connection:
             known = connection.execute("SELECT * FROM votes WHERE nonce = ?", (new.nonce,)).fetchone()
             if known is not None:
-                return same_vote(_vote(known), new, voter), False
+                return same_vote(vote_of(known), new, voter), False
             vote = self._new_vote(connection, new, voter)
             record = {**asdict(vote), "reasons": json.dumps(vote.reasons), "nonce": new.nonce}
             insert(connection, "votes", record)
@@ -208,7 +235,7 @@ class ArenaStore:
     def votes(self, limit: int) -> tuple[Vote, ...]:
         """The newest votes first."""
         rows = self._database.rows("SELECT * FROM votes ORDER BY number DESC LIMIT ?", (limit,))
-        return tuple(_vote(row) for row in rows)
+        return tuple(vote_of(row) for row in rows)
 
     def outcomes(self) -> dict[Outcome, int]:
         """How many votes there are by outcome."""
@@ -224,7 +251,7 @@ class ArenaStore:
         sql = """SELECT votes.* FROM votes JOIN battles ON battles.id = votes.battle_id
             WHERE NOT (battles.blind AND votes.after_reveal) ORDER BY votes.number"""
         newest = {(row["battle_id"], row["voter"]): row for row in self._database.rows(sql)}
-        return tuple(_vote(row) for row in sorted(newest.values(), key=lambda row: int(row["number"])))
+        return tuple(vote_of(row) for row in sorted(newest.values(), key=lambda row: int(row["number"])))
 
     def add_thumb(self, new: NewThumb, voter: str, of: StoredSide) -> tuple[Thumb, bool]:
         """Store a thumb on an answer of ``of``; of a nonce that is known, return the thumb it made.
@@ -235,7 +262,7 @@ class ArenaStore:
         with self._database.write() as connection:
             known = connection.execute("SELECT * FROM thumbs WHERE nonce = ?", (new.nonce,)).fetchone()
             if known is not None:
-                return same_thumb(_thumb(known), new, voter), False
+                return same_thumb(thumb_of(known), new, voter), False
             thumb = Thumb(new_id("thumb"), new.generation_id, new.up, new.comment, voter, now())
             who = {key: asdict(of)[key] for key in ("model_version_id", "deployment", "variant")}
             insert(connection, "thumbs", {**asdict(thumb), **who, "nonce": new.nonce})
@@ -244,7 +271,12 @@ class ArenaStore:
     def standing_thumbs(self) -> tuple[Thumb, ...]:
         """Each person's newest thumb on each answer, where it was not taken back; oldest first."""
         rows = self._database.rows(f"{_standing_thumbs('TRUE')} ORDER BY number")
-        return tuple(_thumb(row) for row in rows)
+        return tuple(thumb_of(row) for row in rows)
+
+    def maker(self, thumb_id: str) -> str:
+        """The model version whose answer a thumb is on."""
+        row = self._database.row("SELECT model_version_id FROM thumbs WHERE id = ?", (thumb_id,))
+        return str(row["model_version_id"]) if row else ""
 
     def thumb_count(self, deployment: str, variant: str, model_version_id: str) -> ThumbCount:
         """The standing thumbs on a variant's answers, those of hidden battles left out."""
@@ -256,6 +288,19 @@ class ArenaStore:
                 AND battles.blind AND battles.revealed_at IS NULL)"""
         row = self._database.rows(sql, (deployment, variant, model_version_id))[0]
         return ThumbCount(int(row["ups"]), int(row["downs"]))
+
+    def pseudonymise(self, name: str, pseudonym: str) -> tuple[Node, ...]:
+        """Put ``pseudonym`` where ``name`` stands; every vote and thumb that is under the pseudonym now."""
+        found: list[Node] = []
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE conversations SET started_by = ? WHERE started_by = ?", (pseudonym, name)
+            )
+            for table, kind in (("votes", "vote"), ("thumbs", "thumb")):
+                connection.execute(f"UPDATE {table} SET voter = ? WHERE voter = ?", (pseudonym, name))
+                rows = connection.execute(f"SELECT id FROM {table} WHERE voter = ?", (pseudonym,)).fetchall()
+                found += [Node(kind, row["id"]) for row in rows]
+        return tuple(found)
 
     def _new_vote(self, connection: sqlite3.Connection, new: NewVote, voter: str) -> Vote:
         earlier = connection.execute(
@@ -282,7 +327,7 @@ class ArenaStore:
 
     def _battles(self, where: str, values: Iterable[Any], limit: int) -> tuple[StoredBattle, ...]:
         sql = f"{_BATTLES} WHERE {where} ORDER BY battles.number DESC LIMIT ?"
-        return tuple(_battle(row) for row in self._database.rows(sql, (*values, limit)))
+        return tuple(battle_of(row) for row in self._database.rows(sql, (*values, limit)))
 
 
 _BATTLES = """SELECT battles.*,
@@ -313,45 +358,3 @@ def _standing_thumbs(where: str) -> str:
 
 def _first(found: tuple[StoredBattle, ...]) -> StoredBattle | None:
     return found[0] if found else None
-
-
-def _battle(row: Row) -> StoredBattle:
-    return StoredBattle(
-        id=row["id"],
-        conversation_id=row["conversation_id"],
-        turn=row["turn"],
-        prompt=tuple(ChatMessage(**message) for message in json.loads(row["prompt"])),
-        blind=bool(row["blind"]),
-        source=row["source"],
-        probability=row["probability"],
-        continued_from=row["continued_from"],
-        continuation_drawn=bool(row["continuation_drawn"]),
-        created_at=row["created_at"],
-        revealed_at=row["revealed_at"],
-        a=_side(row, "a"),
-        b=_side(row, "b"),
-        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-    )
-
-
-def _side(row: Row, side: str) -> StoredSide:
-    return StoredSide(
-        side,
-        row[f"{side}_generation_id"],
-        row[f"{side}_model_version_id"],
-        row[f"{side}_deployment"],
-        row[f"{side}_variant"],
-    )
-
-
-def _vote(row: Row) -> Vote:
-    values = {key: row[key] for key in row.keys() if key not in ("number", "nonce")}  # noqa: SIM118
-    values["outcome"] = Outcome(row["outcome"])
-    values["reasons"] = tuple(json.loads(row["reasons"]))
-    values["after_reveal"] = bool(row["after_reveal"])
-    return Vote(**values)
-
-
-def _thumb(row: Row) -> Thumb:
-    up = None if row["up"] is None else bool(row["up"])
-    return Thumb(row["id"], row["generation_id"], up, row["comment"], row["voter"], row["at"])

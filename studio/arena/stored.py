@@ -72,6 +72,11 @@ class ThumbCount:
     down: int
 
 
+def has_model(battle: StoredBattle, models: frozenset[str]) -> bool:
+    """Whether one of ``models`` (ids of versions) stood in a battle."""
+    return not models.isdisjoint((battle.a.model_version_id, battle.b.model_version_id))
+
+
 def same_vote(known: Vote, new: NewVote, voter: str) -> Vote:
     """``known``, if ``new`` is a retry of it.
 

@@ -51,6 +51,10 @@ class FakeRegistry:
                 return version
         raise NotFound(f"There is no model {reference}.")
 
+    def hidden(self, actor: Actor) -> frozenset[str]:
+        """None of them is private."""
+        return frozenset()
+
 
 class FakeBackend:
     """Answers from a queue per model, else with a default that names the model in a harmless way.
