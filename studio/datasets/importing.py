@@ -46,7 +46,10 @@ Progress = Callable[[str, float, float], None]
 
 @dataclass(frozen=True)
 class ImportPlan:
-    """Everything an import depends on; goes into a job's payload as JSON."""
+    """Everything an import depends on; goes into a job's payload as JSON.
+
+    ``protected`` are the digests of the prompts that should not be trained on.
+    """
 
     source: Path
     format: SourceFormat
@@ -54,10 +57,13 @@ class ImportPlan:
     validation_fraction: float
     seed: int
     budget: Budget
+    protected: frozenset[bytes] = frozenset()
 
     def payload(self) -> dict[str, Any]:
         """The plan as JSON."""
-        return {**asdict(self), "source": str(self.source), "format": self.format.value}
+        protected = sorted(key.hex() for key in self.protected)
+        written = {"source": str(self.source), "format": self.format.value, "protected": protected}
+        return {**asdict(self), **written}
 
     @classmethod
     def parse(cls, payload: dict[str, Any]) -> ImportPlan:
@@ -69,6 +75,7 @@ class ImportPlan:
             validation_fraction=payload["validation_fraction"],
             seed=payload["seed"],
             budget=Budget(**payload["budget"]),
+            protected=frozenset(bytes.fromhex(key) for key in payload.get("protected", ())),
         )
 
 
@@ -84,6 +91,7 @@ class ImportOutcome:
     rejected: tuple[RejectedRow, ...]
     unused_columns: tuple[str, ...]
     source_digest: str
+    protected_rows: int = 0
 
     def payload(self) -> dict[str, Any]:
         """The outcome as JSON."""
@@ -101,6 +109,7 @@ class ImportOutcome:
             rejected=tuple(RejectedRow(**row) for row in payload["rejected"]),
             unused_columns=tuple(payload["unused_columns"]),
             source_digest=payload["source_digest"],
+            protected_rows=payload.get("protected_rows", 0),
         )
 
 
@@ -113,6 +122,7 @@ class _Taken:
     columns: dict[str, None] = field(default_factory=dict)
     rejected_rows: int = 0
     rejected: list[RejectedRow] = field(default_factory=list)
+    protected_rows: int = 0
 
 
 def run_import(plan: ImportPlan, staging: Path, progress: Progress) -> ImportOutcome:
@@ -142,6 +152,7 @@ def run_import(plan: ImportPlan, staging: Path, progress: Progress) -> ImportOut
         rejected=tuple(taken.rejected),
         unused_columns=tuple(name for name in taken.columns if name not in plan.mapping.columns.values()),
         source_digest=file_digest(plan.source),
+        protected_rows=taken.protected_rows,
     )
 
 
@@ -244,6 +255,7 @@ def _write_sides(
             row: Row = json.loads(line)
             writers[split].write(row, len(line))
             sides[split].append(digest)
+            taken.protected_rows += split is Split.TRAIN and key in plan.protected
             if done % 500 == 0:
                 progress("writing", done, len(taken.keys))
     return sides

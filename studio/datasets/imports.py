@@ -26,6 +26,7 @@ from studio.datasets.detection import inspect_file, propose
 from studio.datasets.import_errors import error_json, error_of, job_error, never_started
 from studio.datasets.importing import REJECTS, ImportOutcome, ImportPlan, run_import
 from studio.datasets.naming import check_name
+from studio.datasets.protection import PromptGuard
 from studio.datasets.readers import MIB
 from studio.datasets.records import (
     ColumnMap,
@@ -60,9 +61,16 @@ class ImportDesk:
     """Imports for ``DatasetService``, which has checked the actor's role."""
 
     def __init__(
-        self, store: DatasetStore, directory: Path, jobs: JobService, audit: Audit, settings: Settings
+        self,
+        store: DatasetStore,
+        directory: Path,
+        jobs: JobService,
+        audit: Audit,
+        settings: Settings,
+        guard: PromptGuard,
     ) -> None:
         self._store = store
+        self._guard = guard
         self._directory = directory
         self._jobs = jobs
         self._audit = audit
@@ -175,6 +183,7 @@ class ImportDesk:
             rejected_rows=report["rejected_rows"],
             rejected=tuple(RejectedRow(**row) for row in report["rejected"]),
             rejects_path=Path(rejects) if rejects else None,
+            protected_rows=report.get("protected_rows", 0),
         )
 
     def _plan(self, request: ImportRequest) -> ImportPlan:
@@ -192,7 +201,10 @@ class ImportDesk:
         columns = tuple(mapping.columns.values())
         # Whether the file has the columns is known when all of it was read: a JSON row may leave some out.
         check_mapping(format_, mapping, columns)
-        return ImportPlan(source, format_, mapping, request.validation_fraction, request.seed, budget)
+        protected = self._guard.shield().digests
+        return ImportPlan(
+            source, format_, mapping, request.validation_fraction, request.seed, budget, protected
+        )
 
     def _import_now(self, actor: Actor, request: ImportRequest, plan: ImportPlan) -> ImportResult:
         staging = self._staging(new_id("import"))
@@ -233,6 +245,7 @@ class ImportDesk:
             rejected_rows=outcome.rejected_rows,
             rejected=outcome.rejected,
             rejects_path=None,
+            protected_rows=outcome.protected_rows,
         )
         draft = Draft(
             dataset=request["dataset"],

@@ -21,6 +21,7 @@ from studio.datasets.canonical import (
     version_digest,
 )
 from studio.datasets.parquet_files import RowWriter, has_extras, read_rows
+from studio.datasets.protection import Shield
 from studio.datasets.records import DatasetVersion, SchemaKind, Split
 from studio.datasets.store import Draft
 
@@ -37,8 +38,12 @@ class _Placed:
     digest: bytes
 
 
-def write_join(dataset: str, parents: Sequence[DatasetVersion], staging: Path, seed: int) -> Draft:
+def write_join(
+    dataset: str, parents: Sequence[DatasetVersion], staging: Path, seed: int, shield: Shield
+) -> Draft:
     """Write the joined rows into ``staging``, which must not exist, and describe the version.
+
+    Rows for training that ``shield`` stops are left out; whether that may be is the caller's to say.
 
     Raises:
         InvalidInput: Nothing is given to join, or the kinds differ.
@@ -48,7 +53,7 @@ def write_join(dataset: str, parents: Sequence[DatasetVersion], staging: Path, s
     staging.mkdir(parents=True)
     moved = 0
     with (staging / _SPOOL).open("w+b") as spool:
-        placed, duplicates, moved = _spool(parents, spool, held_out, seed)
+        placed, duplicates, moved = _spool(parents, spool, held_out, seed, shield)
         placed.sort(key=lambda row: row.draw)
         _write(
             placed, spool, staging, kind, extras=any(has_extras(p.file(s)) for p in parents for s in Split)
@@ -62,6 +67,8 @@ def write_join(dataset: str, parents: Sequence[DatasetVersion], staging: Path, s
         "duplicates_left_out": duplicates,
         "moved_to_validation": moved,
     }
+    if shield.rows:
+        step["protected_left_out"] = shield.rows
     return Draft(
         dataset=dataset,
         description="",
@@ -99,7 +106,7 @@ def joined_licence(parents: Sequence[DatasetVersion]) -> str:
 
 
 def _spool(
-    parents: Sequence[DatasetVersion], spool: BinaryIO, held_out: set[bytes], seed: int
+    parents: Sequence[DatasetVersion], spool: BinaryIO, held_out: set[bytes], seed: int, shield: Shield
 ) -> tuple[list[_Placed], int, int]:
     """Each row once into the spool; also how many were there already, and how many changed sides."""
     placed: list[_Placed] = []
@@ -112,6 +119,8 @@ def _spool(
             continue
         seen.add(content)
         split = Split.VALIDATION if key_digest(prompt_key(row)) in held_out else Split.TRAIN
+        if split is Split.TRAIN and shield.stops(row):
+            continue
         moved += split is not was
         draw = hashlib.sha256(f"{seed}:".encode() + content).digest()[:16]
         placed.append(_Placed(draw, spool.tell(), split, row_digest(row)))

@@ -21,6 +21,7 @@ from studio.datasets.joining import joined_licence
 from studio.datasets.naming import check_name
 from studio.datasets.pairing import Mark, Pair, Weighed, weigh
 from studio.datasets.parquet_files import read_rows
+from studio.datasets.protection import PROTECTED, PromptGuard
 from studio.datasets.records import (
     DatasetVersion,
     Judgement,
@@ -64,8 +65,9 @@ class _Kept:
 class PreferenceBuilder:
     """Builds preference and unpaired versions for ``DatasetService``, which has checked the role."""
 
-    def __init__(self, versions: Versions, lineage: Lineage, audit: Audit) -> None:
+    def __init__(self, versions: Versions, lineage: Lineage, audit: Audit, guard: PromptGuard) -> None:
         self._versions = versions
+        self._guard = guard
         self._lineage = lineage
         self._audit = audit
 
@@ -77,11 +79,14 @@ class PreferenceBuilder:
         opinions: Sequence[Opinion],
         settings: PreferenceSettings,
         join: tuple[str, ...],
+        *,
+        leave_out_protected: bool,
     ) -> PreferenceResult:
         """Make the versions; the same verdicts and settings again give the same versions.
 
         Raises:
-            InvalidInput: No pair remains (with the report as details), or a version to join holds no pairs.
+            InvalidInput: No pair remains (with the report as details), a version to join holds no pairs, or
+                a protected prompt would be trained on and is not to be left out.
             NotFound: A version to join does not exist.
             Conflict: A dataset of that name holds other rows.
         """
@@ -90,10 +95,11 @@ class PreferenceBuilder:
         parents = self._parents(actor, join)
         weighed = weigh(judgements, opinions, settings)
         kept = _keep(weighed, _joined_pairs(parents), weighed.left_out)
-        report = _report(len(judgements), kept, weighed)
+        sides, kept = self._cleared(actor, dataset, kept, weighed, settings, leave_out=leave_out_protected)
+        single = self._single(actor, unpaired_name, weighed, sides, settings, leave_out=leave_out_protected)
+        report = _report(len(judgements), kept, weighed, sum(map(len, single.values())))
         if not report.pairs:
             raise _no_pair(report)
-        sides = _sides(kept, settings)
         step: dict[str, Any] = {
             "step": "build preferences",
             "settings": asdict(settings),
@@ -108,8 +114,47 @@ class PreferenceBuilder:
             licence=joined_licence(parents),
         )
         version = self._make(actor, new, (pair.verdicts for pair in kept.pairs))
-        unpaired = self._unpaired(actor, unpaired_name, weighed.marks, sides, settings, step)
+        unpaired = self._unpaired(actor, unpaired_name, weighed.marks, single, step)
         return PreferenceResult(version, unpaired, report)
+
+    def _cleared(
+        self,
+        actor: Actor,
+        dataset: str,
+        kept: _Kept,
+        weighed: Weighed,
+        settings: PreferenceSettings,
+        *,
+        leave_out: bool,
+    ) -> tuple[Sides, _Kept]:
+        """The sides and the pairs on them, without protected prompts among those to train on."""
+        sides, shield = self._guard.clear(actor, dataset, _sides(kept, settings), leave_out=leave_out)
+        if not shield.rows:
+            return sides, kept
+        weighed.left_out[PROTECTED] += shield.rows
+        # A prompt stands on one side only, so all of its pairs go.
+        return sides, _Kept(
+            [pair for pair in kept.pairs if prompt_key(pair.row) not in shield.met],
+            [(side, pair) for side, pair in kept.joined if prompt_key(pair.row) not in shield.met],
+        )
+
+    def _single(
+        self,
+        actor: Actor,
+        dataset: str,
+        weighed: Weighed,
+        pairs: Sides,
+        settings: PreferenceSettings,
+        *,
+        leave_out: bool,
+    ) -> Sides:
+        """The sides of the answers that were judged one by one; none protected is trained on."""
+        taken = {prompt_key(row): side for side in Split for row in pairs[side]}
+        rows = _divide([mark.row for mark in weighed.marks], taken, settings)
+        sides, shield = self._guard.clear(actor, dataset, rows, leave_out=leave_out)
+        if shield.rows:
+            weighed.left_out[PROTECTED] += shield.rows
+        return sides
 
     def _check(self, actor: Actor, targets: dict[str, SchemaKind], settings: PreferenceSettings) -> None:
         """Refuse before anything is made."""
@@ -144,16 +189,15 @@ class PreferenceBuilder:
         actor: Actor,
         dataset: str,
         marks: Sequence[Mark],
-        pairs: Sides,
-        settings: PreferenceSettings,
+        rows: Sides,
         step: dict[str, Any],
     ) -> DatasetVersion | None:
-        if not marks:
+        there = {canonical_json(row) for side in Split for row in rows[side]}
+        if not there:
             return None
-        taken = {prompt_key(row): side for side in Split for row in pairs[side]}
-        rows = _divide([mark.row for mark in marks], taken, settings)
         new = NewVersion(dataset=dataset, kind=SchemaKind.UNPAIRED, rows=rows, steps=(step,))
-        return self._make(actor, new, (mark.verdicts for mark in marks))
+        used = (mark.verdicts for mark in marks if canonical_json(mark.row) in there)
+        return self._make(actor, new, used)
 
     def _make(self, actor: Actor, new: NewVersion, verdicts: Iterable[tuple[Node, ...]]) -> DatasetVersion:
         version = self._versions.create(actor, new)
@@ -216,12 +260,12 @@ def _divide(rows: Sequence[Row], taken: dict[str, Split], settings: PreferenceSe
     return sides
 
 
-def _report(judgements: int, kept: _Kept, weighed: Weighed) -> PreferenceReport:
+def _report(judgements: int, kept: _Kept, weighed: Weighed, unpaired: int) -> PreferenceReport:
     reasons = sorted(weighed.left_out.items(), key=lambda item: (-item[1], item[0]))
     return PreferenceReport(
         judgements=judgements,
         pairs=len(kept.pairs) + len(kept.joined),
-        unpaired=len(weighed.marks),
+        unpaired=unpaired,
         left_out=tuple(LeftOut(why, count) for why, count in reasons if count),
         joined_pairs=len(kept.joined),
     )

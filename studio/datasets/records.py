@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypedDict
 
+from studio.core.lineage import Mark
+
 
 class SchemaKind(StrEnum):
     """What a dataset's rows are, and so what can be trained on them."""
@@ -103,7 +105,8 @@ class RejectedRow:
 class ImportReport:
     """What became of a file; ``rejects_path`` holds every rejected row with its reason as JSONL.
 
-    ``rejected`` holds the first of them for display, ``rejected_rows`` counts all.
+    ``rejected`` holds the first of them for display, ``rejected_rows`` counts all. ``protected_rows``
+    counts the rows for training whose prompt is used for evaluation or as gold.
     """
 
     format: SourceFormat
@@ -111,11 +114,15 @@ class ImportReport:
     rejected_rows: int
     rejected: tuple[RejectedRow, ...]
     rejects_path: Path | None
+    protected_rows: int = 0
 
 
 @dataclass(frozen=True)
 class DatasetVersion:
-    """An immutable set of rows: content digest, kind, counts, Parquet files, and how it was made."""
+    """An immutable set of rows: content digest, kind, counts, Parquet files, and how it was made.
+
+    ``marks`` are remarks on what it was made of; they may be added later.
+    """
 
     id: str
     dataset_id: str
@@ -130,6 +137,7 @@ class DatasetVersion:
     licence: str
     created_at: float
     created_by: str
+    marks: tuple[Mark, ...] = ()
 
     @property
     def reference(self) -> str:

@@ -42,8 +42,14 @@ def resolve_source(source: Path, settings: Settings) -> Path:
 
 
 def _require_root(source: Path, real: Path, settings: Settings) -> None:
+    uploaded = Uploads(settings.home).holds(real)
+    if not uploaded and real.is_relative_to(settings.home.resolve()):
+        # Its own files would show what is private, and its keys.
+        raise Forbidden(
+            f"{source} is one of the studio's own files.", "Import a file from elsewhere, or upload it."
+        )
     roots = [Path(root).expanduser().resolve() for root in settings.import_roots.split(":") if root.strip()]
-    allowed = not roots or Uploads(settings.home).holds(real)
+    allowed = not roots or uploaded
     if not allowed and not any(real.is_relative_to(root) for root in roots):
         raise Forbidden(
             f"{source} lies outside the directories that imports may read.",

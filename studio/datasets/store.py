@@ -15,12 +15,14 @@ from typing import Any
 from sqlite_utils import Database as SqliteUtils
 from sqlite_utils import Migrations
 
+from studio.core.access import Access
 from studio.core.actors import Actor
 from studio.core.clock import now
 from studio.core.database import Database, Row, insert
 from studio.core.errors import Conflict
 from studio.core.files import sync_directory
 from studio.core.ids import new_id
+from studio.core.lineage import Node
 from studio.datasets.records import DatasetSummary, DatasetVersion, SchemaKind, Split
 
 migrations = Migrations("datasets")
@@ -86,16 +88,17 @@ class PendingImport:
 class DatasetStore:
     """Reads and writes datasets, versions and pending imports."""
 
-    def __init__(self, database: Database, directory: Path) -> None:
+    def __init__(self, database: Database, directory: Path, access: Access) -> None:
         self._database = database
         self._directory = directory
+        self._access = access
         database.migrate(migrations)
 
     def publish(self, draft: Draft, staging: Path, actor: Actor) -> tuple[DatasetVersion, bool]:
         """The version of ``staging``'s files or the one that has the same content, and whether it is new.
 
         Raises:
-            Conflict: The dataset holds rows of another kind.
+            Conflict: The dataset holds rows of another kind, or is not the actor's to add to.
         """
         target: Path | None = None
         try:
@@ -125,6 +128,7 @@ class DatasetStore:
 
     def _dataset(self, connection: sqlite3.Connection, draft: Draft, actor: Actor) -> str:
         found = connection.execute("SELECT * FROM datasets WHERE name = ?", (draft.dataset,)).fetchone()
+        made_of = self._datasets_of(connection, draft.parents)
         if found is None:
             record = {
                 "id": new_id("ds"),
@@ -134,7 +138,9 @@ class DatasetStore:
                 "created_by": actor.name,
             }
             insert(connection, "datasets", record)
+            self._access.claim_on(connection, actor, Node("dataset", str(record["id"])), made_of)
             return str(record["id"])
+        self._access.admit(actor, Node("dataset", found["id"]), draft.dataset, made_of)
         kind = connection.execute(
             "SELECT kind FROM dataset_versions WHERE dataset_id = ? LIMIT 1", (found["id"],)
         ).fetchone()
@@ -148,6 +154,12 @@ class DatasetStore:
                 "UPDATE datasets SET description = ? WHERE id = ?", (draft.description, found["id"])
             )
         return str(found["id"])
+
+    def _datasets_of(self, connection: sqlite3.Connection, versions: tuple[str, ...]) -> tuple[Node, ...]:
+        sql = """SELECT DISTINCT dataset_id FROM dataset_versions
+            WHERE id IN (SELECT value FROM json_each(?))"""
+        rows = connection.execute(sql, (json.dumps(versions),)).fetchall()
+        return tuple(Node("dataset", row["dataset_id"]) for row in rows)
 
     def by_id(self, version_id: str) -> DatasetVersion | None:
         """A version by its id."""
@@ -225,6 +237,16 @@ class DatasetStore:
         return PendingImport(
             job_id, request, row["actor"], row["role"], bool(row["settled"]), row["version_id"], report, error
         )
+
+    def pseudonymise(self, name: str, pseudonym: str) -> None:
+        """Put ``pseudonym`` where ``name`` stands as who made something."""
+        with self._database.write() as connection:
+            for table, column in (
+                ("datasets", "created_by"),
+                ("dataset_versions", "created_by"),
+                ("dataset_imports", "actor"),
+            ):
+                connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (pseudonym, name))
 
     def unsettled_imports(self) -> tuple[str, ...]:
         """The jobs of the imports that nothing became of yet."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from studio.core import Actor, Audit, InvalidInput, Node, NotFound, Role, read_json, require
+from studio.core import SYSTEM, Actor, Audit, InvalidInput, Node, NotFound, Role, read_json, require
 from studio.core.actors import EVERYONE
 from studio.datasets import DatasetService, DatasetVersion, SchemaKind, Split
 from studio.evaluation.records import Evaluation, EvaluationKind, Score
@@ -87,6 +87,9 @@ class EvaluationService:
                 "An evaluation needs at least one model and a length of at least 2 tokens.", "Name a model."
             )
         found = dict.fromkeys(self._registry.version(actor, reference) for reference in references)
+        if side is Split.VALIDATION:
+            # What models are measured with is not trained on from now on.
+            self._datasets.protect(actor, version.id, side, "evaluation")
         payload: dict[str, object] = {
             "kind": wanted.value,
             "dataset_id": version.id,
@@ -94,7 +97,7 @@ class EvaluationService:
             "split": side.value,
             "rows": str(version.file(side)),
             "max_length": max_length,
-            "models": [self._model(actor, model) for model in found],
+            "models": [self._model(model) for model in found],
         }
         spec = JobSpec(_JOB, "studio.evaluation.worker", version.id, payload, Slot.TRAINING, _OFFLINE)
         job = self._jobs.submit(actor, spec)
@@ -106,24 +109,38 @@ class EvaluationService:
         """What an evaluation found; None unless its job has succeeded.
 
         Raises:
-            NotFound: There is no such evaluation.
+            NotFound: There is no such evaluation, or it used what the actor may not use.
         """
         require(actor, *EVERYONE)
         job = self._jobs.get(actor, job_id)
-        if job.kind != _JOB:
+        if job.kind != _JOB or self.hides(actor, job):
             raise NotFound(f"{job_id} is no evaluation.", "Look it up in the list of evaluations.")
         return _evaluation(job)
 
+    def hides(self, actor: Actor, job: Job) -> bool:
+        """Whether an evaluation uses a dataset or a model that the actor may not use."""
+        require(actor, *EVERYONE)
+        return _uses_any(job, self._datasets.hidden(actor), self._registry.hidden(actor))
+
     def list(self, actor: Actor, limit: int = 50) -> tuple[Evaluation, ...]:
-        """The newest finished evaluations first."""
+        """The newest finished evaluations first; those that used what the actor may not use are left out."""
         require(actor, Role.RESEARCHER)
-        jobs = self._jobs.list(actor, _JOB, limit)
+        datasets, models = self._datasets.hidden(actor), self._registry.hidden(actor)
+        jobs = [job for job in self._jobs.list(actor, _JOB, limit) if not _uses_any(job, datasets, models)]
         return tuple(found for found in map(_evaluation, jobs) if found is not None)
 
-    def _model(self, actor: Actor, model: ModelVersion) -> dict[str, str]:
-        base = self._registry.version(actor, model.base_id)
+    def _model(self, model: ModelVersion) -> dict[str, str]:
+        base = self._registry.version(SYSTEM, model.base_id)
         adapter = str(model.path) if model.kind is ModelKind.ADAPTER else ""
         return {"id": model.id, "reference": model.reference, "base": str(base.path), "adapter": adapter}
+
+
+def _uses_any(job: Job, datasets: frozenset[str], models: frozenset[str]) -> bool:
+    """Whether an evaluation's job reads one of these dataset or model versions."""
+    if job.subject in datasets:
+        return True
+    payload = (read_json(job.directory / "payload.json") if models else None) or {}
+    return any(model["id"] in models for model in payload.get("models", ()))
 
 
 def _kind(kind: EvaluationKind | str) -> EvaluationKind:

@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from studio.core.actors import EVERYONE, Actor, Role, require
@@ -60,7 +61,15 @@ class JobService:
         self._reconciler = Reconciler(
             self._store, launcher or LocalLauncher(), training_slots, stop_grace_seconds
         )
+        self._hides: Callable[[Actor, Job], bool] = _hides_nothing
         self._receiver = json.dumps({**this_process().record(), "service": secrets.token_hex(8)})
+
+    def hide_when(self, hides: Callable[[Actor, Job], bool]) -> None:
+        """From now on, a job for which ``hides`` is true is not there for that actor.
+
+        This room does not know what its jobs work for; whoever wires the studio does.
+        """
+        self._hides = hides
 
     def submit(self, actor: Actor, spec: JobSpec, *, job_id: str | None = None) -> Job:
         """Queue a job; when this returns it is on disk, and the next ``tick`` may start it.
@@ -90,12 +99,12 @@ class JobService:
             NotFound: There is no such job.
         """
         require(actor, *EVERYONE)
-        return self._known(job_id)
+        return self._seen(actor, job_id)
 
     def list(self, actor: Actor, kind: str | None = None, limit: int = 100) -> tuple[Job, ...]:
-        """The newest jobs first, of one kind or of all."""
+        """The newest jobs first, of one kind or of all; those that the actor may not see are left out."""
         require(actor, Role.RESEARCHER)
-        return self._store.newest(kind, limit)
+        return tuple(job for job in self._store.newest(kind, limit) if not self._hides(actor, job))
 
     def request_stop(self, actor: Actor, job_id: str) -> Job:
         """Ask a job to save and end; a queued one is stopped at once, a final one stays as it is.
@@ -104,7 +113,7 @@ class JobService:
             NotFound: There is no such job.
         """
         require(actor, Role.RESEARCHER)
-        self._known(job_id)
+        self._seen(actor, job_id)
         if self._store.stop(job_id, now(), "Stopped before it started."):
             self._audit.record(actor, "stopped", Node("job", job_id))
         job = self._known(job_id)
@@ -123,7 +132,7 @@ class JobService:
         require(actor, Role.RESEARCHER)
         if not 1 <= limit <= _LOG_LIMIT:
             raise InvalidInput(f"A log cannot be read {limit} bytes at a time.", "Ask for 1 to 1048576.")
-        return read_log(self._known(job_id).directory / files.LOG, offset, limit)
+        return read_log(self._seen(actor, job_id).directory / files.LOG, offset, limit)
 
     def progress(self, actor: Actor, job_id: str) -> Progress | None:
         """How far the job says it is, or None where it has not said anything yet.
@@ -132,7 +141,7 @@ class JobService:
             NotFound: There is no such job.
         """
         require(actor, *EVERYONE)
-        return _progress(self._known(job_id).directory)
+        return _progress(self._seen(actor, job_id).directory)
 
     def tick(self) -> tuple[Job, ...]:
         """Move every job on; returns those that became final, each to one caller only.
@@ -154,6 +163,7 @@ class JobService:
             NotFound: There is no such job.
         """
         require(actor, *EVERYONE)
+        self._seen(actor, job_id)
         deadline = time.monotonic() + timeout
         while True:
             self._reconciler.advance()
@@ -175,11 +185,25 @@ class JobService:
             return False
         return self._store.hand_over(found, self._receiver)
 
+    def _seen(self, actor: Actor, job_id: str) -> Job:
+        job = self._store.job(job_id)
+        if job is None or self._hides(actor, job):
+            raise _not_there(job_id)
+        return job
+
     def _known(self, job_id: str) -> Job:
         job = self._store.job(job_id)
         if job is None:
-            raise NotFound(f"There is no job {job_id}.", "Look it up in the list of jobs.")
+            raise _not_there(job_id)
         return job
+
+
+def _hides_nothing(actor: Actor, job: Job) -> bool:  # noqa: ARG001
+    return False
+
+
+def _not_there(job_id: str) -> NotFound:
+    return NotFound(f"There is no job {job_id}.", "Look it up in the list of jobs.")
 
 
 def _progress(directory: Path) -> Progress | None:

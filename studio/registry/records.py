@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from studio.core import Mark, Node
+
 
 class ModelKind(StrEnum):
     """What a version's files are."""
@@ -21,7 +23,8 @@ class ModelVersion:
 
     ``base_id`` is the version whose weights an adapter is applied to (its own id for a base or merged
     version); ``parent_id`` is what training went on from; ``run_id`` is the run that made it.
-    ``origin`` says where a base came from (a package, a folder, a Hub id with its commit).
+    ``origin`` says where a base came from (a package, a folder, a Hub id with its commit). ``model_id``
+    is that of the name, which access is given by; ``marks`` are remarks on what it was made of.
     """
 
     id: str
@@ -38,6 +41,8 @@ class ModelVersion:
     parameters: int
     created_at: float
     created_by: str
+    model_id: str = ""
+    marks: tuple[Mark, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -66,7 +71,10 @@ class BaseSource:
 
 @dataclass(frozen=True)
 class NewWeights:
-    """What a finished run hands to the registry; registering the same ``run_id`` twice gives one version."""
+    """What a finished run hands to the registry; registering the same ``run_id`` twice gives one version.
+
+    ``made_of`` are the datasets that it learnt from: where one is private, so is a model of a new name.
+    """
 
     name: str
     kind: ModelKind
@@ -75,3 +83,4 @@ class NewWeights:
     parent_id: str
     run_id: str
     parameters: int
+    made_of: tuple[Node, ...] = ()

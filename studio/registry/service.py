@@ -7,17 +7,21 @@ is watch a registered local folder: whoever edits the files in it afterwards cha
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from studio.core import (
+    LOCAL_ADMIN,
+    Access,
     Actor,
     Audit,
     Conflict,
     Database,
-    Edge,
+    Forbidden,
     InvalidInput,
     Lineage,
     Node,
@@ -33,12 +37,15 @@ from studio.registry.embedded import EMBEDDED_LICENCE, EMBEDDED_NAME, EMBEDDED_O
 from studio.registry.folders import inspect_adapter, inspect_base, readable_path
 from studio.registry.names import check_alias, check_name
 from studio.registry.records import Alias, BaseSource, ModelKind, ModelVersion, NewWeights
+from studio.registry.sight import Sight, edges_of, node_of
 from studio.registry.staging import scratch_folder
 from studio.registry.store import Entry, RegistryStore
 
 _EMBEDDED_JOB = "embedded_model"
 _DOWNLOAD_JOB = "model_download"
 _JOBS = (_EMBEDDED_JOB, _DOWNLOAD_JOB)
+
+_log = logging.getLogger(__name__)
 
 
 class RegistryService:
@@ -50,12 +57,22 @@ class RegistryService:
         jobs: Runs the download and the conversion.
         lineage: Learns what each version came from.
         audit: Learns who registered and moved what.
+        access: Who may use which model.
     """
 
     def __init__(
-        self, database: Database, home: Path, jobs: JobService, lineage: Lineage, audit: Audit
+        self,
+        database: Database,
+        home: Path,
+        jobs: JobService,
+        lineage: Lineage,
+        audit: Audit,
+        access: Access | None = None,
     ) -> None:
-        self._store = RegistryStore(database, home)
+        access = access or Access(database, audit)
+        self._store = RegistryStore(database, home, access)
+        self._sight = Sight(self._store, access, lineage)
+        self._home = home
         self._models = home / "models"
         self._jobs = jobs
         self._lineage = lineage
@@ -80,12 +97,14 @@ class RegistryService:
 
         Raises:
             InvalidInput: The folder does not hold a complete model in safe formats.
-            Conflict: The name is an alias.
+            Forbidden: The folder is one of the studio's own.
+            Conflict: The name is an alias, or is taken by a private model.
         """
         require(actor, Role.RESEARCHER)
         with readable_path(source.location):
             folder = Path(source.location).expanduser().resolve()
-            name = self._free_name(source.name or folder.name)
+            self._require_outside(actor, folder)
+            name = self._free_name(actor, source.name or folder.name)
             facts = inspect_base(folder)
         found = {"path": str(folder), "digest": facts.digest, "parameters": facts.parameters}
         return self._add_base(actor, name, source.licence, f"Folder {folder}", found)
@@ -103,7 +122,7 @@ class RegistryService:
                 f"{source.location!r} is no id on the Hub.",
                 "Give it as organisation/name, or a folder's path.",
             )
-        name = self._free_name(source.name or source.location.split("/")[1])
+        name = self._free_name(actor, source.name or source.location.split("/")[1])
         payload = {"repository": source.location, "revision": source.revision, "name": name}
         payload |= {"licence": source.licence}
         return self._submit(actor, _DOWNLOAD_JOB, "studio.registry.download_job", payload)
@@ -140,32 +159,58 @@ class RegistryService:
         existing = self._store.by_run(new.run_id)
         if existing is not None:
             return existing
-        version, added = self._store.add(self._weights_entry(actor, new))
+        entry = self._weights_entry(actor, new)
+        version, added = self._store.add(actor, entry, self._made_of(new))
         if added:
-            self._audit.record(actor, "registered", _node(version.id), version.reference)
+            self._audit.record(actor, "registered", node_of(version.id), version.reference)
         # Outside the branch above: a crash between the two leaves edges to be added the next time.
-        self._lineage.link(_edges(version))
+        self._lineage.link(edges_of(version))
         return version
 
     def list(self, actor: Actor) -> tuple[ModelVersion, ...]:
-        """Every version, newest first."""
+        """Every version that the actor may use, newest first."""
         require(actor, *EVERYONE)
-        return self._store.all()
+        return self._sight.of(actor, self._store.all())
+
+    def hidden(self, actor: Actor) -> frozenset[str]:
+        """The ids of the versions that the actor may not use, so that what uses them can be hidden."""
+        require(actor, *EVERYONE)
+        return self._sight.hidden(actor)
+
+    def hides_name(self, actor: Actor, name: str) -> bool:
+        """Whether a model is called that and the actor may not use it."""
+        require(actor, *EVERYONE)
+        return self._sight.hides_name(actor, name)
+
+    def admit(self, actor: Actor, name: str, base_id: str, made_of: Iterable[Node] = ()) -> None:
+        """Refuse early what ``register_weights`` would refuse at the end of a run.
+
+        Args:
+            actor: Who wants a model of that name.
+            name: The name.
+            base_id: The version that training goes on from.
+            made_of: The datasets that it learns from.
+
+        Raises:
+            InvalidInput: Nothing can have the name.
+            Conflict: It is an alias, or not the actor's to add to.
+        """
+        require(actor, Role.RESEARCHER)
+        source = Node("model", self._existing(base_id).model_id)
+        self._sight.admit(actor, self._free_name(actor, name), (source, *made_of))
 
     def version(self, actor: Actor, reference: str) -> ModelVersion:
         """The version that an id, ``name@number``, an alias or a name (its newest) stands for.
 
         Raises:
-            NotFound: Nothing is called that.
+            NotFound: Nothing is called that that the actor may use.
         """
         require(actor, *EVERYONE)
         found = self._resolve(reference)
-        if found is None:
-            raise NotFound(
-                f"No model is called {reference[:100]!r}.",
-                "Use an id, a name, name@number or an alias from the list of models.",
-            )
-        return found
+        seen = self._sight.of(actor, (found,) if found else ())
+        if not seen:
+            raise _unknown(reference)
+        return seen[0]
 
     def alias(self, actor: Actor, name: str, reference: str) -> Alias:
         """Let ``name`` stand for a version from now on.
@@ -180,26 +225,34 @@ class RegistryService:
             raise Conflict(f"A model is called {name!r} already.", "Choose another name for the alias.")
         version = self.version(actor, reference)
         before = self._store.by_alias(name)
+        if before is not None and not self._sight.of(actor, (before,)):
+            raise Conflict(f"The name {name!r} is taken.", "Choose another name for the alias.")
         moved = self._store.move(name, version.id)
         was = f" (was {before.reference})" if before else ""
         self._audit.record(actor, "moved", Node("alias", name), f"to {version.reference}{was}")
         return moved
 
     def aliases(self, actor: Actor) -> tuple[Alias, ...]:
-        """Every alias, by name."""
+        """Every alias of a version that the actor may use, by name."""
         require(actor, *EVERYONE)
-        return self._store.aliases()
+        hidden = self.hidden(actor)
+        return tuple(alias for alias in self._store.aliases() if alias.version_id not in hidden)
 
     def ancestry(self, actor: Actor, reference: str) -> tuple[ModelVersion, ...]:
-        """The version, what it was trained on from, and so on to its base.
+        """The version, what it was trained on from, and so on to its base; private ones are left out.
 
         Raises:
             NotFound: The reference stands for nothing.
         """
         chain = [self.version(actor, reference)]
         while (parent := chain[-1].parent_id) is not None:
-            chain.append(self.version(actor, parent))
-        return tuple(chain)
+            chain.append(self._existing(parent))
+        return self._sight.of(actor, chain)
+
+    def pseudonymise(self, actor: Actor, name: str, pseudonym: str) -> None:
+        """Put ``pseudonym`` where ``name`` stands as who registered something; for admins."""
+        require(actor)
+        self._store.pseudonymise(name, pseudonym)
 
     def settle(self, jobs: tuple[Job, ...]) -> None:
         """Register what finished downloads and conversions made; doing it again changes nothing."""
@@ -217,22 +270,26 @@ class RegistryService:
         if result is None or not Path(result["path"]).is_dir():
             return
         path = Path(result["path"])
-        actor = Actor(payload["actor"], Role(payload["role"]))
+        # Jobs from before this was kept are from before there were accounts.
+        actor = self._store.asked_by(job.id) or LOCAL_ADMIN
         licence = payload["licence"] or result.get("licence", "")
         origin = result.get("origin") or payload["origin"]
-        version = self._add_base(actor, payload["name"], licence, origin, result)
+        try:
+            version = self._add_base(actor, payload["name"], licence, origin, result)
+        except Conflict as error:
+            # The name became somebody's private one meanwhile.
+            _log.warning("what the job %s fetched was not registered: %s", job.id, error)
+            shutil.rmtree(path, ignore_errors=True)
+            return
         if version.path != path:
             # The same content was there already: what was fetched again is of no use.
             shutil.rmtree(path, ignore_errors=True)
 
     def _submit(self, actor: Actor, kind: str, module: str, payload: dict[str, Any]) -> Job:
         job_id = new_id("job")
-        full = {
-            "target": str(self._models / job_id),
-            **payload,
-            "actor": actor.name,
-            "role": actor.role.value,
-        }
+        # Not in the payload, which stays as it was when a person is erased.
+        self._store.add_job(job_id, actor)
+        full = {"target": str(self._models / job_id), **payload}
         return self._jobs.submit(actor, JobSpec(kind, module, payload["name"], full), job_id=job_id)
 
     def _add_base(
@@ -251,14 +308,14 @@ class RegistryService:
             parameters=found["parameters"],
             created_by=actor.name,
         )
-        version, added = self._store.add(entry)
+        version, added = self._store.add(actor, entry)
         if added:
-            self._audit.record(actor, "registered", _node(version.id), f"{version.reference}: {origin}")
+            self._audit.record(actor, "registered", node_of(version.id), f"{version.reference}: {origin}")
         return version
 
     def _weights_entry(self, actor: Actor, new: NewWeights) -> Entry:
-        base = self.version(actor, new.base_id)
-        parent = self.version(actor, new.parent_id)
+        # Whoever started the run could use them then.
+        base, parent = self._existing(new.base_id), self._existing(new.parent_id)
         if base.kind is ModelKind.ADAPTER:
             raise InvalidInput(
                 f"{base.reference} is an adapter and cannot be a base.",
@@ -267,7 +324,7 @@ class RegistryService:
         path = new.path.resolve()
         adapter = new.kind is ModelKind.ADAPTER
         return Entry(
-            name=self._free_name(new.name),
+            name=self._free_name(actor, new.name),
             kind=new.kind,
             path=path,
             digest=inspect_adapter(path) if adapter else inspect_base(path).digest,
@@ -280,10 +337,24 @@ class RegistryService:
             created_by=actor.name,
         )
 
-    def _free_name(self, name: str) -> str:
+    def _made_of(self, new: NewWeights) -> tuple[Node, ...]:
+        models = {self._existing(source).model_id for source in (new.base_id, new.parent_id)}
+        return (*(Node("model", model) for model in sorted(models)), *new.made_of)
+
+    def _free_name(self, actor: Actor, name: str) -> str:
         if self._store.by_alias(check_name(name)) is not None:
             raise Conflict(f"{name!r} is an alias.", "Choose another name for the model.")
+        if self.hides_name(actor, name):
+            raise Conflict(f"The name {name} is taken.", "Choose another name.")
         return name
+
+    def _require_outside(self, actor: Actor, folder: Path) -> None:
+        # The studio's own folders hold what is registered, private models among it.
+        if actor.role is not Role.ADMIN and folder.is_relative_to(self._home.resolve()):
+            raise Forbidden(
+                f"{folder} is one of the studio's own folders.",
+                "What is in it is registered already; give a folder from elsewhere.",
+            )
 
     def _resolve(self, reference: str) -> ModelVersion | None:
         name, mark, number = reference.rpartition("@")
@@ -294,6 +365,13 @@ class RegistryService:
         store = self._store
         return store.by_id(reference) or store.by_alias(reference) or store.newest(reference)
 
+    def _existing(self, version_id: str) -> ModelVersion:
+        """A version whoever asks; for what the studio does with it."""
+        found = self._store.by_id(version_id)
+        if found is None:
+            raise _unknown(version_id)
+        return found
+
 
 def _sweep(job: Job, target: Path) -> None:
     """Remove what a job left that did not succeed; the embedded model's folder serves the next try."""
@@ -302,17 +380,8 @@ def _sweep(job: Job, target: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
 
 
-def _node(version_id: str) -> Node:
-    return Node("model_version", version_id)
-
-
-def _edges(version: ModelVersion) -> tuple[Edge, ...]:
-    here = _node(version.id)
-    edges = []
-    if version.run_id is not None:
-        edges.append(Edge(here, Node("run", version.run_id), "made_by"))
-    if version.parent_id is not None:
-        edges.append(Edge(here, _node(version.parent_id), "continued_from"))
-    if version.base_id != version.id:
-        edges.append(Edge(here, _node(version.base_id), "adapter_of"))
-    return tuple(edges)
+def _unknown(reference: str) -> NotFound:
+    return NotFound(
+        f"No model is called {reference[:100]!r}.",
+        "Use an id, a name, name@number or an alias from the list of models.",
+    )

@@ -13,7 +13,7 @@ from sqlite3 import Connection
 from sqlite_utils import Database as SqliteUtils
 from sqlite_utils import Migrations
 
-from studio.core import Database, new_id, now
+from studio.core import Access, Actor, Database, Node, Role, new_id, now
 from studio.core.database import Row, insert
 from studio.registry.records import Alias, ModelKind, ModelVersion
 
@@ -47,6 +47,16 @@ def models(db: SqliteUtils) -> None:
     )
 
 
+@migrations()
+def model_jobs(db: SqliteUtils) -> None:
+    """Who asked for a download or a conversion, where an erasure reaches the name."""
+    db.execute(
+        """CREATE TABLE model_jobs (
+            job_id TEXT PRIMARY KEY, asked_by TEXT NOT NULL, role TEXT NOT NULL
+        ) STRICT"""
+    )
+
+
 @dataclass(frozen=True)
 class Entry:
     """A version to add; ``base_id`` None means that it is its own base."""
@@ -70,22 +80,30 @@ _VERSION = "SELECT v.*, m.name FROM model_versions v JOIN models m ON m.id = v.m
 class RegistryStore:
     """Reads and adds versions and aliases."""
 
-    def __init__(self, database: Database, home: Path) -> None:
+    def __init__(self, database: Database, home: Path, access: Access) -> None:
         self._database = database
+        self._access = access
         self._home = home
         database.migrate(migrations)
 
-    def add(self, entry: Entry) -> tuple[ModelVersion, bool]:
-        """The version for ``entry`` and whether it is new.
+    def add(self, actor: Actor, entry: Entry, made_of: tuple[Node, ...] = ()) -> tuple[ModelVersion, bool]:
+        """The version for ``entry`` and whether it is new; a new name is the actor's.
 
         A run has one version; a base has one for each content under its name.
+
+        Raises:
+            Conflict: The name is not the actor's to add to.
         """
         identifier = new_id("model")
         with self._database.write() as connection:
             # The search stands inside the write transaction: two callers cannot both find nothing.
-            existing = self._same(entry)
+            existing = self.by_run(entry.run_id) if entry.run_id is not None else None
             if existing is None:
-                self._insert(connection, identifier, entry)
+                model_id = self._model_id(connection, actor, entry.name, made_of)
+                if entry.run_id is None:
+                    existing = self.with_digest(entry.name, entry.digest)
+            if existing is None:
+                self._insert(connection, identifier, entry, model_id)
         if existing is not None:
             return existing, False
         added = self.by_id(identifier)
@@ -137,14 +155,41 @@ class RegistryStore:
         rows = self._database.rows("SELECT * FROM aliases ORDER BY name")
         return tuple(Alias(row["name"], row["version_id"], row["moved_at"]) for row in rows)
 
-    def _same(self, entry: Entry) -> ModelVersion | None:
-        if entry.run_id is not None:
-            return self.by_run(entry.run_id)
-        return self.with_digest(entry.name, entry.digest)
+    def model(self, name: str) -> Node | None:
+        """What access to the models of a name is given by."""
+        row = self._database.row("SELECT id FROM models WHERE name = ?", (name,))
+        return None if row is None else Node("model", row["id"])
 
-    def _insert(self, connection: Connection, identifier: str, entry: Entry) -> None:
-        created = now()
-        model_id = _model_id(connection, entry.name, created)
+    def add_job(self, job_id: str, actor: Actor) -> None:
+        """Keep who asked for a job."""
+        values = {"job_id": job_id, "asked_by": actor.name, "role": actor.role.value}
+        with self._database.write() as connection:
+            insert(connection, "model_jobs", values)
+
+    def asked_by(self, job_id: str) -> Actor | None:
+        """Who asked for a job, or the pseudonym of who did; None for a job from before this was kept."""
+        row = self._database.row("SELECT * FROM model_jobs WHERE job_id = ?", (job_id,))
+        return Actor(row["asked_by"], Role(row["role"])) if row else None
+
+    def pseudonymise(self, name: str, pseudonym: str) -> None:
+        """Put ``pseudonym`` where ``name`` stands as who registered something."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE model_versions SET created_by = ? WHERE created_by = ?", (pseudonym, name)
+            )
+            connection.execute("UPDATE model_jobs SET asked_by = ? WHERE asked_by = ?", (pseudonym, name))
+
+    def _model_id(self, connection: Connection, actor: Actor, name: str, made_of: tuple[Node, ...]) -> str:
+        known = self.model(name)
+        if known is not None:
+            self._access.admit(actor, known, name, made_of)
+            return known.id
+        made = Node("model", new_id("name"))
+        connection.execute("INSERT INTO models VALUES (?, ?, ?)", (made.id, name, now()))
+        self._access.claim_on(connection, actor, made, made_of)
+        return made.id
+
+    def _insert(self, connection: Connection, identifier: str, entry: Entry, model_id: str) -> None:
         record = {
             "id": identifier,
             "model_id": model_id,
@@ -158,7 +203,7 @@ class RegistryStore:
             "licence": entry.licence,
             "origin": entry.origin,
             "parameters": entry.parameters,
-            "created_at": created,
+            "created_at": now(),
             "created_by": entry.created_by,
         }
         insert(connection, "model_versions", record)
@@ -183,16 +228,11 @@ class RegistryStore:
             parameters=row["parameters"],
             created_at=row["created_at"],
             created_by=row["created_by"],
+            model_id=row["model_id"],
         )
 
     def _stored(self, path: Path) -> str:
         return str(path.relative_to(self._home) if path.is_relative_to(self._home) else path)
-
-
-def _model_id(connection: Connection, name: str, created: float) -> str:
-    connection.execute("INSERT OR IGNORE INTO models VALUES (?, ?, ?)", (new_id("name"), name, created))
-    found: str = connection.execute("SELECT id FROM models WHERE name = ?", (name,)).fetchone()["id"]
-    return found
 
 
 def _next_number(connection: Connection, model_id: str) -> int:

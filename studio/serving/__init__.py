@@ -19,7 +19,8 @@ from studio.serving.records import (
     TokenDelta,
     VariantSpec,
 )
-from studio.serving.service import Redactor, ServingService
+from studio.serving.redaction import Redactor
+from studio.serving.service import ServingService
 
 __all__ = [
     "Backend",

@@ -1,6 +1,7 @@
 """Deployments: what a name answers with, every state it ever had, and which variant a user gets.
 
-The invariant: a revision is never changed; going back adds one. A rollback also restores who got which
+The invariant: a revision is never changed; going back adds one. A deployment is there only for those
+who may use each of its models. A rollback also restores who got which
 variant, so users return to the one they had. Nothing here generates an answer.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from studio.core import Actor, Audit, Conflict, Database, Edge, InvalidInput, Lineage, Node, NotFound, Role
@@ -17,7 +19,7 @@ from studio.serving.records import Deployment, DeploymentState, VariantSpec
 from studio.serving.router import allocate, point_of, variant_at
 from studio.serving.store import Change, DeploymentStore, Standing
 
-#: Model versions are looked up for the studio itself: a client of a deployment need not know the registry.
+#: Bases are looked up for the studio itself: whoever may use an adapter may use it on its base.
 STUDIO = Actor("serving", Role.ADMIN)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
@@ -35,8 +37,10 @@ class Deployments:
 
     def deploy(self, actor: Actor, name: str, variants: tuple[VariantSpec, ...]) -> Deployment:
         """Let ``name`` answer with ``variants`` from now on; the same again changes nothing."""
-        known = self._checked(name, variants)
+        known = self._checked(actor, name, variants)
         before = self._store.standing(name)
+        if before is not None and not self._seen(actor, (before,)):
+            raise Conflict(f"The name {name} is taken.", "Choose another name.")
         if before and before.deployment.state is DeploymentState.LIVE and before.deployment.variants == known:
             return before.deployment
         allocation = allocate({v.name: v.weight for v in known}, before.allocation if before else ())
@@ -46,38 +50,47 @@ class Deployments:
 
     def retire(self, actor: Actor, name: str) -> Deployment:
         """Stop answering under ``name``."""
-        now = self._standing(name)
+        now = self._standing(actor, name)
         if now.deployment.state is DeploymentState.RETIRED:
             return now.deployment
         return self._commit(actor, "retired", _again(now, now, DeploymentState.RETIRED, actor))
 
     def rollback(self, actor: Actor, name: str, revision: int) -> Deployment:
         """Make an earlier revision the current one, as a new revision."""
-        now = self._standing(name)
+        now = self._standing(actor, name)
         then = self._store.standing(name, revision)
-        if then is None:
+        if then is None or not self._seen(actor, (then,)):
             raise NotFound(
                 f"{name} has no revision {revision}.",
                 f"Its revisions are 1 to {now.deployment.revision}.",
             )
         return self._commit(actor, "rolled back", _again(now, then, DeploymentState.LIVE, actor))
 
-    def get(self, name: str) -> Deployment:
+    def get(self, actor: Actor, name: str) -> Deployment:
         """The deployment as it stands."""
-        return self._standing(name).deployment
+        return self._standing(actor, name).deployment
 
-    def all(self) -> tuple[Deployment, ...]:
-        """Every deployment as it stands, by name."""
-        return tuple(found.deployment for found in self._store.all())
+    def all(self, actor: Actor) -> tuple[Deployment, ...]:
+        """Every deployment as it stands, by name; those with a model that is private to others left out."""
+        return tuple(found.deployment for found in self._seen(actor, self._store.all()))
 
-    def history(self, name: str) -> tuple[Deployment, ...]:
-        """Every state of a deployment, newest first."""
-        self._standing(name)
-        return tuple(found.deployment for found in self._store.history(name))
+    def history(self, actor: Actor, name: str) -> tuple[Deployment, ...]:
+        """Every state of a deployment that the actor may see, newest first."""
+        self._standing(actor, name)
+        return tuple(found.deployment for found in self._seen(actor, self._store.history(name)))
 
-    def pick(self, name: str, user: str) -> VariantSpec:
+    def hides(self, actor: Actor, name: str) -> bool:
+        """Whether there is such a deployment and the actor may not use it."""
+        found = self._store.standing(name)
+        return found is not None and not self._seen(actor, (found,))
+
+    def pseudonymise(self, name: str, pseudonym: str) -> None:
+        """Put ``pseudonym`` where ``name`` stands as who changed a deployment."""
+        self._store.pseudonymise(name, pseudonym)
+
+    def pick(self, actor: Actor, name: str, user: str) -> VariantSpec:
         """The variant that ``user`` gets; always the same while the shares stand."""
-        found = self._standing(name)
+        found = self._standing(actor, name)
         if found.deployment.state is DeploymentState.RETIRED:
             raise Conflict(f"The deployment {name} is retired.", "Deploy it again or call another one.")
         # The deployment's id is the salt: one user is not always in the first variant of everything.
@@ -85,11 +98,20 @@ class Deployments:
         chosen = variant_at(found.allocation, point)
         return next(v for v in found.deployment.variants if v.name == chosen)
 
-    def _standing(self, name: str) -> Standing:
+    def _standing(self, actor: Actor, name: str) -> Standing:
         found = self._store.standing(name)
-        if found is None:
+        if found is None or not self._seen(actor, (found,)):
             raise NotFound(f"There is no deployment called {name!r}.", "See the list of deployments.")
         return found
+
+    def _seen(self, actor: Actor, states: Sequence[Standing]) -> tuple[Standing, ...]:
+        """Those whose every model the actor may use."""
+        private = self._registry.hidden(actor)
+        return tuple(
+            one
+            for one in states
+            if private.isdisjoint(variant.model_version_id for variant in one.deployment.variants)
+        )
 
     def _commit(self, actor: Actor, verb: str, change: Change) -> Deployment:
         made = self._store.add(change).deployment
@@ -100,13 +122,13 @@ class Deployments:
         self._audit.record(actor, verb, node, f"{made.name} revision {made.revision}")
         return made
 
-    def _checked(self, name: str, variants: tuple[VariantSpec, ...]) -> tuple[VariantSpec, ...]:
+    def _checked(self, actor: Actor, name: str, variants: tuple[VariantSpec, ...]) -> tuple[VariantSpec, ...]:
         """The variants with their models' ids, or every fault at once."""
         faults = [*_name_faults(name), *_variant_faults(variants)]
         known: list[VariantSpec] = []
         for variant in variants:
             try:
-                model = self._registry.version(STUDIO, variant.model_version_id)
+                model = self._registry.version(actor, variant.model_version_id)
             except NotFound as error:
                 faults.append(f"variant {variant.name!r}: {error.message}")
             else:

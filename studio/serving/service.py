@@ -9,16 +9,14 @@ the generation itself names it, once it may be known.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from studio.core import (
     Actor,
     Audit,
     Database,
-    InvalidInput,
     Lineage,
     Node,
     NotFound,
@@ -29,11 +27,11 @@ from studio.core import (
     require,
 )
 from studio.core.actors import EVERYONE
-from studio.core.text import plain_text
 from studio.registry import ModelKind, RegistryService
 from studio.serving.answers import Answer, Answers, OnStored
 from studio.serving.backends.local import LocalBackend
 from studio.serving.backends.protocol import Backend, BackendRow
+from studio.serving.calls import check_call, checked
 from studio.serving.deployments import STUDIO, Deployments
 from studio.serving.records import (
     ChatMessage,
@@ -47,25 +45,17 @@ from studio.serving.records import (
     TokenDelta,
     VariantSpec,
 )
+from studio.serving.redaction import (
+    HiddenAnswers,
+    PrivateAnswers,
+    Redactor,
+    none_hidden,
+    nothing_hidden,
+    redacted,
+)
 from studio.serving.store import GenerationStore
 
-#: One call may ask for this many answers; the engine decodes them in batches of its own size.
-MOST_ROWS = 64
 _PAGE = 100
-
-
-class Redactor(Protocol):
-    """Says whether a generation belongs to a blind battle that has no verdict yet."""
-
-    def __call__(self, generation_id: str) -> bool:
-        """Whether it must be kept from everyone who answered."""
-
-
-class HiddenAnswers(Protocol):
-    """Lists the stored generations for which the redactor is true, so that counts can leave them out."""
-
-    def __call__(self, actor: Actor) -> Collection[str]:
-        """Their ids."""
 
 
 class ServingService:
@@ -92,13 +82,23 @@ class ServingService:
         self._backend = backend or LocalBackend(home / "engines", idle_seconds=settings.engine_idle_seconds)
         self._answers = Answers(database, self._store, self._backend)
         self._deployments = Deployments(database, registry, lineage, audit)
-        self._hidden: Redactor = _nothing_hidden
-        self._hidden_answers: HiddenAnswers = _none_hidden
+        self._hidden: Redactor = nothing_hidden
+        self._hidden_answers: HiddenAnswers = none_hidden
+        self._beside_private: PrivateAnswers = none_hidden
 
-    def hide_when(self, redactor: Redactor, hidden_answers: HiddenAnswers | None = None) -> None:
-        """From now on, redact the generations for which ``redactor`` is true, and do not count them."""
+    def hide_when(
+        self,
+        redactor: Redactor,
+        hidden_answers: HiddenAnswers | None = None,
+        beside_private: PrivateAnswers | None = None,
+    ) -> None:
+        """From now on, redact the generations for which ``redactor`` is true, and do not count them.
+
+        An answer ``beside_private`` is not there for an actor, because its prompt may quote the other.
+        """
+        self._beside_private = beside_private or none_hidden
         self._hidden = redactor
-        self._hidden_answers = hidden_answers or _none_hidden
+        self._hidden_answers = hidden_answers or none_hidden
 
     def stream(
         self,
@@ -130,11 +130,11 @@ class ServingService:
                 several bases, both end only the rows of their base.)
         """
         require(actor, *EVERYONE)
-        _check_call(rows, tags, generation_ids, user, source)
+        check_call(rows, tags, generation_ids, user, source)
         ids = generation_ids or [new_id("gen") for _ in rows]
         labels = tags or [("", "")] * len(rows)
         answers = [
-            self._answer(generation_id, row, label, user, source)
+            self._answer(actor, generation_id, row, label, user, source)
             for generation_id, row, label in zip(ids, rows, labels, strict=True)
         ]
         return self._answers.stream(answers, on_stored)
@@ -166,23 +166,40 @@ class ServingService:
         """One stored answer, redacted while its battle is blind.
 
         Raises:
-            NotFound: There is none with that id.
+            NotFound: There is none with that id, or its model is not the actor's to use.
         """
         require(actor, *EVERYONE)
         found = self._stored(generation_id)
-        return _redacted(found) if self._hidden(found.id) else found
+        private = self._registry.hidden(actor)
+        if found.model_version_id in private or (private and found.id in self._beside_private(actor)):
+            raise _no_answer(generation_id)
+        return redacted(found) if self._hidden(found.id) else found
+
+    def is_whole(self, actor: Actor, generation_id: str) -> bool:
+        """Whether an answer ended by itself and without an error; it says so of hidden ones too.
+
+        Raises:
+            NotFound: There is none with that id.
+        """
+        require(actor)
+        found = self._stored(generation_id)
+        return not found.error and found.finish_reason == "stop"
 
     def generations(self, actor: Actor, limit: int = 50, deployment: str = "") -> tuple[Generation, ...]:
         """The newest answers first, of one deployment or of all.
 
-        A hidden answer is left out where a deployment is asked for, because that would tell of it.
+        A hidden answer is left out where a deployment is asked for, because that would tell of it; those of
+        models that the actor may not use are left out always.
         """
         require(actor, Role.RESEARCHER)
+        private = self._registry.hidden(actor)
+        beside = self._beside_private(actor) if private else ()
         found: list[Generation] = []
         offset = 0
         while len(found) < limit:
             page = self._store.newest(_PAGE, offset, deployment)
-            readable = ((_redacted(g) if self._hidden(g.id) else g) for g in page)
+            allowed = (g for g in page if g.model_version_id not in private and g.id not in beside)
+            readable = ((redacted(g) if self._hidden(g.id) else g) for g in allowed)
             found += [g for g in readable if not (deployment and g.redacted)]
             offset += len(page)
             if len(page) < _PAGE:
@@ -215,17 +232,17 @@ class ServingService:
     def deployments(self, actor: Actor) -> tuple[Deployment, ...]:
         """Every deployment as it stands, by name."""
         require(actor, *EVERYONE)
-        return self._deployments.all()
+        return self._deployments.all(actor)
 
     def deployment(self, actor: Actor, name: str) -> Deployment:
         """One deployment as it stands."""
         require(actor, *EVERYONE)
-        return self._deployments.get(name)
+        return self._deployments.get(actor, name)
 
     def history(self, actor: Actor, name: str) -> tuple[Deployment, ...]:
         """Every state a deployment ever had, newest first."""
         require(actor, *EVERYONE)
-        return self._deployments.history(name)
+        return self._deployments.history(actor, name)
 
     def pick(self, actor: Actor, name: str, user: str) -> VariantSpec:
         """The variant that ``user`` gets, always the same while the shares stand.
@@ -234,7 +251,7 @@ class ServingService:
             Conflict: The deployment is retired.
         """
         require(actor, *EVERYONE)
-        return self._deployments.pick(name, user)
+        return self._deployments.pick(actor, name, user)
 
     def predict(
         self,
@@ -263,7 +280,12 @@ class ServingService:
     def engines(self, actor: Actor) -> tuple[EngineStatus, ...]:
         """The model servers as they stand."""
         require(actor, *EVERYONE)
-        status = self._backend.status()
+        private = self._registry.hidden(actor)
+        status = tuple(
+            replace(s, adapters=tuple(one for one in s.adapters if one not in private))
+            for s in self._backend.status()
+            if s.base_id not in private
+        )
         if not self._hidden_answers(actor):
             return status
         # Where one side of a blind battle failed, the base that failed would tell which side it was.
@@ -276,6 +298,8 @@ class ServingService:
             Conflict: It is answering.
         """
         require(actor, Role.RESEARCHER)
+        if base_id in self._registry.hidden(actor):
+            raise NotFound("There is no such model.", "See the list of models.")
         self._backend.unload(base_id)
         self._audit.record(actor, "unloaded", Node("model_version", base_id))
 
@@ -285,7 +309,15 @@ class ServingService:
         Nor do hidden ones: where one side of a blind battle failed, the counts would tell which it was.
         """
         require(actor, *EVERYONE)
+        if self._deployments.hides(actor, deployment):
+            return {}
         return self._store.answers_by_variant(deployment, self._hidden_answers(actor))
+
+    def pseudonymise(self, actor: Actor, name: str, pseudonym: str) -> None:
+        """Put ``pseudonym`` where ``name`` stands as who asked for or deployed something; for admins."""
+        require(actor)
+        self._store.pseudonymise(name, pseudonym)
+        self._deployments.pseudonymise(name, pseudonym)
 
     def tick(self) -> None:
         """Notice engines that died and unload those that are idle; cheap."""
@@ -298,13 +330,19 @@ class ServingService:
     def _stored(self, generation_id: str) -> Generation:
         found = self._store.get(generation_id)
         if found is None:
-            raise NotFound(f"There is no answer with the id {generation_id!r}.", "Check the id.")
+            raise _no_answer(generation_id)
         return found
 
     def _answer(
-        self, generation_id: str, row: RowRequest, tag: tuple[str, str], user: str, source: str
+        self,
+        actor: Actor,
+        generation_id: str,
+        row: RowRequest,
+        tag: tuple[str, str],
+        user: str,
+        source: str,
     ) -> Answer:
-        model = self._registry.version(STUDIO, row.model_version_id)
+        model = self._registry.version(actor, row.model_version_id)
         base = self._registry.version(STUDIO, model.base_id)
         adapted = model.kind is ModelKind.ADAPTER
         # The seed is drawn here, so that it is known whatever becomes of the row.
@@ -314,7 +352,7 @@ class ServingService:
             base_path=base.path,
             adapter_id=model.id if adapted else None,
             adapter_path=model.path if adapted else None,
-            messages=_checked(row.messages),
+            messages=checked(row.messages),
             sampling=row.sampling.model_copy(update={"seed": seed}),
         )
         return Answer(generation_id, asked, model.id, *tag, user, source)
@@ -333,54 +371,5 @@ def with_system_prompt(system_prompt: str, messages: Sequence[ChatMessage]) -> t
     return (ChatMessage(role="system", content=system_prompt), *messages)
 
 
-def _nothing_hidden(generation_id: str) -> bool:  # noqa: ARG001
-    return False
-
-
-def _none_hidden(actor: Actor) -> Collection[str]:  # noqa: ARG001
-    return ()
-
-
-def _redacted(generation: Generation) -> Generation:
-    """Without anything that tells which model it was: also not by its prompt, speed or error."""
-    return replace(
-        generation,
-        messages=tuple(m for m in generation.messages if m.role != "system"),
-        model_version_id="",
-        deployment="",
-        variant="",
-        sampling=Sampling(),
-        seed=0,
-        template_digest="",
-        prompt_digest="",
-        prompt_tokens=0,
-        completion_tokens=0,
-        finish_reason="",
-        first_token_seconds=None,
-        seconds=0.0,
-        error="The answer failed." if generation.error else "",
-        redacted=True,
-    )
-
-
-def _check_call(
-    rows: Sequence[RowRequest],
-    tags: Sequence[tuple[str, str]],
-    generation_ids: Sequence[str] | None,
-    user: str,
-    source: str,
-) -> None:
-    if not 1 <= len(rows) <= MOST_ROWS:
-        raise InvalidInput(f"{len(rows)} answers were asked for.", f"Ask for 1 to {MOST_ROWS} at a time.")
-    if any(given and len(given) != len(rows) for given in (tags, generation_ids)):
-        raise InvalidInput("Tags and ids must be as many as rows.", "Give one for each row, or none.")
-    plain_text("The user", user, 200)
-    plain_text("The source", source, 60)
-
-
-def _checked(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
-    if not messages:
-        raise InvalidInput("There is no message to answer.", "Send at least one message.")
-    for message in messages:
-        plain_text("A message", message.content, 200_000)
-    return messages
+def _no_answer(generation_id: str) -> NotFound:
+    return NotFound(f"There is no answer with the id {generation_id!r}.", "Check the id.")

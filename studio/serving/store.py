@@ -1,6 +1,7 @@
 """The tables of the serving room: generations, and deployments with every revision they had.
 
-The invariant: a generation and a revision never change and never go. Triggers hold it, also against
+The invariant: a generation and a revision never change and never go, save that the name of an erased
+person gives way to a pseudonym. Triggers hold it, also against
 ``INSERT OR REPLACE``; they do not stop someone who can alter the schema.
 """
 
@@ -16,6 +17,7 @@ from sqlite_utils import Migrations
 
 from studio.core import Conflict, Database, new_id, now
 from studio.core.database import Row, insert
+from studio.core.erasable import only_pseudonyms
 from studio.serving.records import (
     ChatMessage,
     Deployment,
@@ -84,6 +86,21 @@ def deployments(db: SqliteUtils) -> None:
     )
 
 
+@migrations()
+def erasable(db: SqliteUtils) -> None:
+    db.execute("DROP TRIGGER generations_never_updated")
+    columns = (
+        "id messages text model_version_id deployment variant sampling seed template_digest prompt_digest"
+        " prompt_tokens completion_tokens finish_reason first_token_seconds seconds error source created_at"
+    )
+    message = "generations are immutable"
+    db.execute(only_pseudonyms("generations", "user", columns.split(), message))
+    db.execute("DROP TRIGGER deployment_revisions_never_updated")
+    columns = "deployment_id revision state variants allocation changed_at"
+    message = "deployment_revisions are immutable"
+    db.execute(only_pseudonyms("deployment_revisions", "changed_by", columns.split(), message))
+
+
 @dataclass(frozen=True)
 class Standing:
     """A deployment with the points that its variants own, which only the router needs."""
@@ -133,6 +150,11 @@ class GenerationStore:
         )
         return tuple(_generation(row) for row in rows)
 
+    def pseudonymise(self, name: str, pseudonym: str) -> None:
+        """Put ``pseudonym`` where ``name`` stands as who asked."""
+        with self._database.write() as connection:
+            connection.execute("UPDATE generations SET user = ? WHERE user = ?", (pseudonym, name))
+
     def answers_by_variant(self, deployment: str, without: Collection[str] = ()) -> dict[str, int]:
         """How many answers each variant of a deployment gave.
 
@@ -177,6 +199,13 @@ class DeploymentStore:
         added = self.standing(change.name)
         assert added is not None  # just committed; there is no delete
         return added
+
+    def pseudonymise(self, name: str, pseudonym: str) -> None:
+        """Put ``pseudonym`` where ``name`` stands as who changed a deployment."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE deployment_revisions SET changed_by = ? WHERE changed_by = ?", (pseudonym, name)
+            )
 
     def standing(self, name: str, revision: int | None = None) -> Standing | None:
         """A deployment as it stands, or as it stood at a revision."""

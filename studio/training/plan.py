@@ -12,9 +12,9 @@ from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, TypeVar
 
-from studio.core import Actor, InvalidInput, StudioError, read_json
+from studio.core import SYSTEM, Actor, InvalidInput, Node, StudioError, read_json
 from studio.datasets import DatasetVersion, SchemaKind, Split
-from studio.registry import ModelKind, ModelVersion, check_name
+from studio.registry import ModelKind, ModelVersion
 from studio.training.recipes import Recipe
 from studio.training.records import Stage
 from studio.training.task import TrainTask
@@ -46,7 +46,7 @@ class Plan:
     @property
     def output(self) -> str:
         """The name of the model that the run makes."""
-        return self.recipe.output or f"{self.model.name}-{self.recipe.STAGE.value}"[:80]
+        return output_name(self.recipe, self.model)
 
     def task(self, run_id: str, directory: Path) -> TrainTask:
         """What the worker is given."""
@@ -79,26 +79,40 @@ class Planner:
         dataset = _tried("dataset", lambda: self._datasets.version(actor, recipe.dataset), errors)
         if dataset is not None:
             errors += _check_dataset(recipe, dataset)
-        base = self._registry.version(actor, model.base_id) if model else None
+            errors += self._protected(actor, dataset)
+        # Whoever may use an adapter may use it on its base, be the base private or not.
+        base = self._registry.version(SYSTEM, model.base_id) if model else None
         if model is not None and base is not None:
             errors += _check_model(recipe, model, base)
-            errors += self._check_output(actor, recipe, model)
+            errors += self._check_output(actor, recipe, model, dataset)
         if errors or model is None or dataset is None or base is None:
             raise InvalidInput(
                 "This run cannot be started.", "Mend the fields below; nothing was started.", tuple(errors)
             )
         return Plan(recipe, model, base, dataset)
 
-    def _check_output(self, actor: Actor, recipe: Recipe, model: ModelVersion) -> list[str]:
-        if not recipe.output:
+    def _protected(self, actor: Actor, dataset: DatasetVersion) -> list[str]:
+        # A run that was started was checked then; the studio only hands it to its job again.
+        refusal = self._datasets.protected_in(actor, dataset.id) if actor != SYSTEM else None
+        if refusal is None:
             return []
+        return [f"dataset: {refusal.message} {refusal.todo} ({', '.join(refusal.details)})"]
+
+    def _check_output(
+        self, actor: Actor, recipe: Recipe, model: ModelVersion, dataset: DatasetVersion | None
+    ) -> list[str]:
+        name = output_name(recipe, model)
+        if recipe.output and model.kind is ModelKind.BASE and model.name == name:
+            return [f"output: {name} is the base model itself; choose another name."]
         errors: list[str] = []
-        _tried("output", lambda: check_name(recipe.output), errors)
-        if any(alias.name == recipe.output for alias in self._registry.aliases(actor)):
-            errors.append(f"output: {recipe.output} is an alias; choose another name.")
-        if model.kind is ModelKind.BASE and model.name == recipe.output:
-            errors.append(f"output: {recipe.output} is the base model itself; choose another name.")
+        made_of = (Node("dataset", dataset.dataset_id),) if dataset else ()
+        _tried("output", lambda: self._registry.admit(actor, name, model.id, made_of), errors)
         return errors
+
+
+def output_name(recipe: Recipe, model: ModelVersion) -> str:
+    """The name of the model that a run of ``recipe`` makes."""
+    return recipe.output or f"{model.name}-{recipe.STAGE.value}"[:80]
 
 
 def installed_packages() -> dict[str, str]:
@@ -138,7 +152,7 @@ def _check_model(recipe: Recipe, model: ModelVersion, base: ModelVersion) -> lis
     if recipe.method == "full" and model.kind is ModelKind.ADAPTER:
         errors.append(
             f"method: {model.reference} is an adapter, and full training needs whole weights; "
-            f"take method: lora, or {base.reference} as the model."
+            "take method: lora, or its base as the model."
         )
     config = read_json(base.path / "config.json") or {}
     longest = config.get("max_position_embeddings") if isinstance(config, dict) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from studio.core import Mark
 from studio.jobs import JobState, Progress
 
 
@@ -32,7 +33,8 @@ class Run:
 
     ``recipe`` is the whole recipe as YAML with every default written out. ``summary`` holds the last
     value of each metric, and for evaluations also the first (``eval/loss/first``). ``output_version_id``
-    is set once the weights are registered, and only then is the state SUCCEEDED.
+    is set once the weights are registered, and only then is the state SUCCEEDED. ``marks`` are remarks on
+    what it learnt from.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Run:
     peak_memory_bytes: int | None
     created_at: float
     ended_at: float | None
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True)

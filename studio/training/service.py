@@ -8,10 +8,12 @@ once its weights are registered. The service looks at the files of a run and nev
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.core.actors import EVERYONE, Actor, Role, require
+from studio.core.actors import EVERYONE, SYSTEM, Actor, Role, require
 from studio.core.audit import Audit
 from studio.core.clock import now
 from studio.core.database import Database
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
 KIND = "training"
 WORKER = "studio.training.worker"
 
-#: Who looks at jobs when nobody asked.
-_STUDIO = Actor("studio", Role.ADMIN)
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +67,7 @@ class TrainingService:
         self._store = RunStore(database)
         self._home = home / "runs"
         self._jobs = jobs
+        self._datasets = datasets
         self._registry = registry
         self._planner = Planner(datasets, registry)
         self._lineage = lineage
@@ -83,6 +84,8 @@ class TrainingService:
         require(actor, Role.RESEARCHER)
         known = self._store.by_request(request.request_id)
         recipe = parse_recipe(request.stage, request.recipe)
+        if known is not None and not self._seen(actor, (known,)):
+            raise Conflict(f"The request {request.request_id!r} is taken.", "Use a new request id.")
         if known is None:
             known = self._add(actor, request, self._planner.plan(actor, recipe))
         if known.recipe != dump_recipe(recipe):
@@ -99,12 +102,12 @@ class TrainingService:
             NotFound: There is no such run.
         """
         require(actor, *EVERYONE)
-        return self._run(self._known(run_id))
+        return self._marked(self._run(self._known(actor, run_id)))[0]
 
     def list(self, actor: Actor, limit: int = 100) -> tuple[Run, ...]:
-        """The newest runs first."""
+        """The newest runs first; those that use what the actor may not use are left out."""
         require(actor, *EVERYONE)
-        return tuple(self._run(entry) for entry in self._store.newest(limit))
+        return self._marked(*(self._run(entry) for entry in self._seen(actor, self._store.newest(limit))))
 
     def stop(self, actor: Actor, run_id: str) -> Run:
         """Ask a run to save and end; one that has ended stays as it is.
@@ -113,14 +116,14 @@ class TrainingService:
             NotFound: There is no such run.
         """
         require(actor, Role.RESEARCHER)
-        entry = self._known(run_id)
+        entry = self._known(actor, run_id)
         if entry.ended_at is None:
             if self._job(entry) is None:
                 self._submit(entry)
             self._jobs.request_stop(actor, entry.job_id)
             self._audit.record(actor, "stopped", Node("run", run_id))
             self._settle_safely(entry)
-        return self._run(self._known(run_id))
+        return self.get(actor, run_id)
 
     def resume(self, actor: Actor, run_id: str) -> Run:
         """Go on with a run that was stopped, failed or lost, from its newest complete checkpoint.
@@ -131,14 +134,14 @@ class TrainingService:
             InvalidInput: Its model or dataset is gone.
         """
         require(actor, Role.RESEARCHER)
-        entry = self._known(run_id)
-        self._plan(entry)
+        entry = self._known(actor, run_id)
+        self._plan(actor, entry)
         if not self._store.reopen(run_id, new_id("job"), installed_packages()):
             raise Conflict(
-                f"{entry.name} is {self._run(self._known(run_id)).state.value}.",
+                f"{entry.name} is {self.get(actor, run_id).state.value}.",
                 "Only a run that was stopped, failed or was lost can go on.",
             )
-        entry = self._known(run_id)
+        entry = self._known(actor, run_id)
         self._audit.record(actor, "resumed", Node("run", run_id), f"attempt {entry.attempts}")
         self._submit(entry)
         return self._run(entry)
@@ -150,7 +153,7 @@ class TrainingService:
             NotFound: There is no such run.
         """
         require(actor, *EVERYONE)
-        self._known(run_id)
+        self._known(actor, run_id)
         return read_points(self._directory(run_id) / METRICS, run_id, cursor, epoch)
 
     def log(self, actor: Actor, run_id: str, offset: int = 0) -> LogChunk:
@@ -160,11 +163,22 @@ class TrainingService:
             NotFound: There is no such run.
         """
         require(actor, Role.RESEARCHER)
-        entry = self._known(run_id)
+        entry = self._known(actor, run_id)
         try:
             return self._jobs.log(actor, entry.job_id, offset)
         except NotFound:
             return LogChunk("", 0)  # Its job is about to be submitted.
+
+    def hides(self, actor: Actor, run_id: str) -> bool:
+        """Whether there is such a run and the actor may not see it."""
+        require(actor, *EVERYONE)
+        entry = self._store.get(run_id)
+        return entry is not None and not self._seen(actor, (entry,))
+
+    def pseudonymise(self, actor: Actor, name: str, pseudonym: str) -> None:
+        """Put ``pseudonym`` where ``name`` stands as who started a run; for admins."""
+        require(actor)
+        self._store.pseudonymise(name, pseudonym)
 
     def settle(self, jobs: tuple[Job, ...]) -> None:  # noqa: ARG002
         """Register what ended runs made; doing it again changes nothing.
@@ -205,15 +219,15 @@ class TrainingService:
         directory = self._directory(entry.id)
         directory.mkdir(parents=True, exist_ok=True)
         write_text(directory / RECIPE, entry.recipe)
-        payload = self._plan(entry).task(entry.id, directory).payload()
+        payload = self._plan(SYSTEM, entry).task(entry.id, directory).payload()
         spec = JobSpec(KIND, WORKER, entry.id, payload, Slot.TRAINING)
         self._jobs.submit(_actor(entry), spec, job_id=entry.job_id)
 
-    def _plan(self, entry: Entry) -> Plan:
+    def _plan(self, actor: Actor, entry: Entry) -> Plan:
         """The plan of a stored run: of the versions it was started with, whatever their names mean now."""
         recipe = parse_recipe(entry.stage, entry.recipe)
         pinned = {"model": entry.model_version_id, "dataset": entry.dataset_version_ids[0]}
-        return self._planner.plan(_actor(entry), recipe.model_copy(update=pinned))
+        return self._planner.plan(actor, recipe.model_copy(update=pinned))
 
     def _settle_safely(self, entry: Entry) -> None:
         try:
@@ -251,7 +265,7 @@ class TrainingService:
         result = read_json(self._directory(entry.id) / RESULT)
         if not isinstance(result, dict):
             raise InvalidInput("The trainer left no result.", "Look at the run's log.")
-        model = self._registry.version(_STUDIO, entry.model_version_id)
+        model = self._registry.version(SYSTEM, entry.model_version_id)
         new = NewWeights(
             name=entry.output,
             kind=ModelKind(result["kind"]),
@@ -260,6 +274,7 @@ class TrainingService:
             parent_id=model.id,
             run_id=entry.id,
             parameters=int(result["parameters"]),
+            made_of=tuple(self._dataset(version_id) for version_id in entry.dataset_version_ids),
         )
         return self._registry.register_weights(_actor(entry), new).id
 
@@ -284,7 +299,7 @@ class TrainingService:
             state = job.state if job else JobState.QUEUED
             # Not over before its weights are registered.
             state = JobState.RUNNING if state.final else state
-            progress = self._jobs.progress(_STUDIO, entry.job_id) if job else None
+            progress = self._jobs.progress(SYSTEM, entry.job_id) if job else None
             summary = self._tails.setdefault(entry.id, Tail(self._directory(entry.id) / METRICS)).values()
         return Run(
             id=entry.id,
@@ -309,15 +324,34 @@ class TrainingService:
 
     def _job(self, entry: Entry) -> Job | None:
         try:
-            return self._jobs.get(_STUDIO, entry.job_id)
+            return self._jobs.get(SYSTEM, entry.job_id)
         except NotFound:
             return None
 
-    def _known(self, run_id: str) -> Entry:
+    def _known(self, actor: Actor, run_id: str) -> Entry:
         entry = self._store.get(run_id)
-        if entry is None:
+        seen = self._seen(actor, (entry,) if entry else ())
+        if not seen:
             raise NotFound(f"There is no run {run_id[:60]}.", "Look it up in the list of runs.")
-        return entry
+        return seen[0]
+
+    def _seen(self, actor: Actor, entries: Iterable[Entry]) -> tuple[Entry, ...]:
+        """Those of ``entries`` that use nothing which the actor may not use."""
+        datasets, models = self._datasets.hidden(actor), self._registry.hidden(actor)
+        return tuple(
+            entry
+            for entry in entries
+            if datasets.isdisjoint(entry.dataset_version_ids)
+            and models.isdisjoint((entry.model_version_id, entry.output_version_id))
+            and not (models and self._registry.hides_name(actor, entry.output))
+        )
+
+    def _marked(self, *runs: Run) -> tuple[Run, ...]:
+        marks = self._lineage.marks(Node("run", run.id) for run in runs)
+        return tuple(replace(run, marks=marks.get(Node("run", run.id), ())) for run in runs)
+
+    def _dataset(self, version_id: str) -> Node:
+        return Node("dataset", self._datasets.version(SYSTEM, version_id).dataset_id)
 
     def _directory(self, run_id: str) -> Path:
         return self._home / run_id

@@ -117,6 +117,11 @@ class RunStore:
         sql = "SELECT * FROM runs ORDER BY created_at DESC, rowid DESC LIMIT ?"
         return _entries(self._database.rows(sql, (limit,)))
 
+    def pseudonymise(self, name: str, pseudonym: str) -> None:
+        """Put ``pseudonym`` where ``name`` stands as who started a run."""
+        with self._database.write() as connection:
+            connection.execute("UPDATE runs SET created_by = ? WHERE created_by = ?", (pseudonym, name))
+
     def open(self) -> tuple[Entry, ...]:
         """The runs that have not ended."""
         return _entries(self._database.rows("SELECT * FROM runs WHERE ended_at IS NULL"))

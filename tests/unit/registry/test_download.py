@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.core import LOCAL_ADMIN, InvalidInput
+from studio.core import LOCAL_ADMIN, Actor, Database, InvalidInput, Role
 from studio.jobs import Job, JobService, JobState
 from studio.registry import BaseSource, RegistryService
 from studio.registry.staging import scratch_folder
@@ -33,6 +33,28 @@ def online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatc
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     return monkeypatch
+
+
+def test_what_settles_after_an_erasure_does_not_bring_the_name_back(
+    registry: RegistryService, database: Database, tmp_path: Path
+) -> None:
+    zed = Actor("zacharias", Role.RESEARCHER)
+    job = registry.register(zed, SOURCE)
+    assert isinstance(job, Job)
+    row = database.row("SELECT payload FROM jobs WHERE id = ?", (job.id,))
+    assert row is not None
+    job.directory.mkdir(parents=True, exist_ok=True)
+    (job.directory / "payload.json").write_text(row["payload"])
+    registry.pseudonymise(LOCAL_ADMIN, zed.name, "erased-0123abcd")
+    folder = base_folder(tmp_path / "fetched")
+    result = {"path": str(folder), "digest": "d", "parameters": 11, "origin": "somewhere"}
+    (job.directory / "result.json").write_text(json.dumps(result))
+    registry.settle((replace(job, state=JobState.SUCCEEDED),))
+    [found] = registry.list(LOCAL_ADMIN)
+    assert found.created_by == "erased-0123abcd"
+    kept = [str(dict(row)) for row in database.rows("SELECT * FROM jobs")]
+    kept += [str(dict(row)) for row in database.rows("SELECT * FROM model_jobs")]
+    assert "zacharias" not in "".join(kept)
 
 
 def test_a_hub_model_is_fetched_at_its_commit_once_and_only_its_safe_files(

@@ -87,6 +87,7 @@ def furnish(room: Room, tiny_model: Path) -> None:
     ]
     corpus = [{"text": f"Text number {i} of the corpus, which is read to the end."} for i in range(20)]
     for name, rows in (("talk", talk), ("corpus", corpus)):
-        source = room.home / f"{name}.jsonl"
+        # Beside the home: the studio imports none of its own files.
+        source = room.home.with_name(f"{room.home.name}-{name}.jsonl")
         source.write_text("".join(json.dumps(row) + "\n" for row in rows))
         room.datasets.import_file(LOCAL_ADMIN, ImportRequest(source, name))

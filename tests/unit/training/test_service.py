@@ -20,6 +20,7 @@ from studio.core import (
     Role,
     StudioError,
 )
+from studio.datasets import NewVersion, SchemaKind, Split
 from studio.jobs import JobState
 from studio.registry import ModelKind, NewWeights
 from studio.training import Run, Stage, StartRun
@@ -107,6 +108,37 @@ def test_everything_that_does_not_fit_is_said_at_once(room: Room) -> None:
     assert refusal(room, "model: tiny\ndataset: talk\n", Stage.DPO)[0].startswith("dataset:")
     room.registry.alias(ADMIN, "best", "tiny")
     assert refusal(room, "model: best\ndataset: talk\noutput: best\n")[0].startswith("output:")
+
+
+def test_a_protected_prompt_is_not_trained_on(room: Room) -> None:
+    prompts = [{"role": "user", "content": f"QUESTION {n}?"} for n in range(12)]
+    rows = [{"messages": [one, {"role": "assistant", "content": "Else."}]} for one in prompts]
+    held_out = NewVersion("exam", SchemaKind.INSTRUCTION, {Split.VALIDATION: rows}, ())
+    exam = room.datasets.create(ADMIN, held_out)
+    trained = {row["messages"][0]["content"] for row in train_rows(room, "talk")}
+    shared = [one for one in prompts if one["content"].capitalize() in trained]
+    room.datasets.protect(ADMIN, exam.id, None, "evaluation")
+    [found] = refusal(room, "model: tiny\ndataset: talk\n")
+    assert found.startswith(f"dataset: {len(shared)} prompts of talk@1 would be trained on")
+    assert found.count("evaluation (exam@1)") == min(len(shared), 10) > 1
+
+
+def test_a_versions_own_held_out_rows_do_not_block_it(room: Room) -> None:
+    version = room.datasets.version(ADMIN, "talk")
+    assert version.rows[Split.VALIDATION] > 0
+    room.datasets.protect(ADMIN, version.id, Split.VALIDATION, "evaluation")
+    run = room.start()
+    assert run.state is JobState.QUEUED
+    # What a run was accepted with reaches its job, whatever is protected a moment later.
+    room.datasets.protect(ADMIN, version.id, Split.TRAIN, "gold")
+    end_job(room, run, 1)
+    with pytest.raises(InvalidInput, match="cannot be started"):
+        room.training.resume(ADMIN, run.id)
+
+
+def train_rows(room: Room, name: str) -> list[dict]:
+    version = room.datasets.version(ADMIN, name)
+    return list(room.datasets.page(ADMIN, version.id, Split.TRAIN, 0, 100).rows)
 
 
 def test_full_training_needs_whole_weights(room: Room) -> None:
