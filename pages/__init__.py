@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from pages import annotate, chat, data, deploy, home, models, runs, train
+from pages import account, annotate, chat, data, deploy, home, models, people, review, runs, train
 
-PAGES: tuple[ModuleType, ...] = (home, data, annotate, train, runs, models, chat, deploy)
+_LOOP = (home, data, annotate, review, train, runs, models, chat, deploy)
+PAGES: tuple[ModuleType, ...] = (*_LOOP, people, account)
 
 __all__ = ["PAGES"]

@@ -1,7 +1,8 @@
-"""Annotate: choose a queue of pairs or open one, then judge pair after pair on the card.
+"""Annotate: the projects that somebody may label in, and the card on which they do it.
 
-The address says which queue is being labelled (``queue``) or for which dataset one is to be opened
-(``dataset``). While a queue is open the card stands alone; the script of the card hides the chooser.
+The address says which project is being labelled (``project``), whose guideline is read (``read``), whose
+settings are open (``settings``), or that one is to be opened (``new``, or ``dataset`` with its items). While
+somebody labels the card stands alone; its script hides the list.
 """
 
 from __future__ import annotations
@@ -12,119 +13,167 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
+from pages import annotate_change, annotate_fields, annotate_form
 from pages.components.annotation_card import annotation_card
-from pages.components.markup import SKELETON, address, button, empty, error_note, link, note, page_head
+from pages.components.markup import SKELETON, address, button, chip, empty, link, page_head
 from pages.components.panels import panel_head
+from pages.components.project_words import SOURCES, STATES, TASKS
 from pages.components.record_list import Column, Entry, record_list
 from pages.components.visible import HIDDEN, when
 from pages.components.visits import block, page_visit, query
 from pages.components.wiring import listen
 from pages.components.wording import ago, count
-from studio.annotation import Queue
-from studio.core import LOCAL_ADMIN, StudioError
-from studio.datasets import DatasetVersion, SchemaKind
+from studio.annotation import Project, ProjectState, leads, may_label
+from studio.core import Role, StudioError
 from studio.studio import Studio
 
 TITLE = "Annotate"
 
+_EVERY_SECONDS = 10.0
 _COLUMNS = (
-    Column("Queue", "", "td-main", bare=True),
-    Column("Labelled", "", "td-full", bare=True),
-    Column("Set aside", "", "td-num"),
+    Column("Project", "", "td-main", bare=True),
+    Column("State", "", "", bare=True),
+    Column("Your labels", "", "td-full", bare=True),
+    Column("Whole", "", "td-num"),
     Column("Opened", "", "td-num"),
-    Column("", "", "td-num", bare=True),
+    Column("", "", "td-full", bare=True),
 )
+_PURPOSE = "Judge answers, one after the other, with the keyboard or by touch. What you say trains models."
 
 
-def view(studio: Studio, request: gr.Request) -> tuple[Any, ...]:
-    """The queues, and the form with the versions that a queue can be opened over."""
+def view(studio: Studio, request: gr.Request, *, holds: str) -> tuple[Any, ...]:
+    """The head, the projects, a guideline if one is being read, and the two forms.
+
+    ``holds`` is the project whose settings were shown last.
+    """
     asked = query(request)
-    offered = pair_versions(studio)
-    wanted = asked.get("dataset", "")
-    opening = bool(offered) and (bool(wanted) or asked.get("new") == "queue")
-    choices = [(f"{v.reference} ({count(v.total_rows, 'pair')})", v.reference) for v in offered]
-    known = wanted in [version.reference for version in offered]
-    picker = gr.update(choices=choices, value=wanted) if known else gr.update(choices=choices)
-    return listing(studio, asked), gr.update(visible=when(opening)), picker
-
-
-def pair_versions(studio: Studio) -> list[DatasetVersion]:
-    """Every preference version with rows, newest first."""
-    summaries = studio.datasets.list(LOCAL_ADMIN)
-    pairs = [s for s in summaries if s.latest.kind is SchemaKind.PREFERENCE]
-    versions = [v for s in pairs for v in studio.datasets.versions(LOCAL_ADMIN, s.name) if v.total_rows]
-    return sorted(versions, key=lambda version: version.created_at, reverse=True)
+    if asked.get("project"):
+        # The card stands alone; nothing behind it is looked up.
+        return tuple(gr.skip() for _ in range(_PARTS))
+    opens = studio.actor.role in (Role.ADMIN, Role.RESEARCHER)
+    action = button("New project", address("annotate", new="project")) if opens else None
+    return (
+        page_head("Annotate", _PURPOSE, action),
+        listing(studio, asked),
+        *_reading(studio, asked),
+        *annotate_form.updates(studio, asked),
+        *annotate_change.updates(studio, asked, holds),
+    )
 
 
 def listing(studio: Studio, asked: Mapping[str, str]) -> Markup:
-    """The queues with how far this person is in each, or the next step where there is none."""
-    queues = studio.annotation.queues(LOCAL_ADMIN)
-    if queues:
-        return record_list("Queues", _COLUMNS, [_entry(studio, queue) for queue in queues], asked)
-    if pair_versions(studio):
+    """The projects with how far this person is in each, or the next step where there is none."""
+    projects = studio.annotation.projects(studio.actor)
+    if projects:
+        ordered = sorted(projects, key=lambda project: project.state is not ProjectState.OPEN)
+        return record_list("Projects", _COLUMNS, [_entry(studio, one, asked) for one in ordered], asked)
+    if studio.actor.role not in (Role.ADMIN, Role.RESEARCHER):
+        return empty("Nothing to label yet.", "A project appears here when somebody adds you to one.")
+    if annotate_form.dataset_choices(studio):
         return empty(
-            "No queue yet.",
-            "A queue offers the pairs of a preference dataset one after the other, its verdicts hidden.",
-            button("Open a queue", address("annotate", new="queue")),
+            "No project yet.",
+            "A project gives people items of a dataset, of the arena, or written by two models.",
+            button("New project", address("annotate", new="project")),
         )
     return empty(
         "Nothing to label yet.",
-        "Labels are given to pairs of answers. Import some, or build them from votes.",
+        "Labels are given to answers. Import some, or build pairs from votes.",
         button("Go to Data", address("data", new="import")),
     )
 
 
-def _entry(studio: Studio, queue: Queue) -> Entry:
-    done = studio.annotation.progress(LOCAL_ADMIN, queue.id)
-    part = done.labelled / done.total if done.total else 0.0
-    href = address("annotate", queue=queue.id)
+def _entry(studio: Studio, project: Project, asked: Mapping[str, str]) -> Entry:
+    progress = studio.annotation.progress(studio.actor, project.id)
+    own = progress.labelled + progress.available
+    part = progress.labelled / own if own else 0.0
+    words = f"{progress.labelled:,} labelled, {progress.available:,} left for you"
+    skipped = f", {progress.skipped:,} skipped" if progress.skipped else ""
     bar = Markup(
-        '<div class="td-progress"><span>{:,} of {:,}</span>'
-        '<div class="td-bar" style="--part: {:.4f}"></div></div>'
-    ).format(done.labelled, done.total, part)
-    action = "Label" if not done.labelled else "Go on" if done.left else "Look again"
-    source = studio.datasets.version(LOCAL_ADMIN, queue.dataset_version_id).reference
-    name = Markup('{}<span class="td-sub td-about">{}</span>').format(link(queue.name, href), source)
+        '<div class="td-progress"><span>{}</span><div class="td-bar" style="--part: {:.4f}"></div></div>'
+    ).format(words + skipped, part)
+    whole = f"{100 * progress.done / progress.needed:.0f} %" if progress.needed else "no items yet"
     return Entry(
-        (name, bar, done.skipped, ago(queue.created_at), button(action, href, primary=done.left > 0))
+        (
+            _name(project),
+            chip(*STATES[project.state]),
+            bar,
+            whole,
+            ago(project.created_at),
+            _actions(studio, project, progress.available, started=progress.labelled > 0),
+        ),
+        current=project.id in (asked.get("settings"), asked.get("read")),
     )
 
 
-def open_queue(studio: Studio, *, dataset: str | None, name: str, guideline: str) -> Markup:
-    """Open the queue, or find the one of that version and name, and offer to begin."""
+def _name(project: Project) -> Markup:
+    people = f", {count(project.overlap, 'person', 'people')} an item" if project.overlap > 1 else ""
+    about = f"{TASKS[project.task]}, from {SOURCES[project.source].lower()}{people}"
+    problem = Markup('<span class="td-sub td-about td-bad">{}</span>').format(project.problem)
+    return Markup('{}<span class="td-sub td-about">{}</span>{}').format(
+        link(project.name, address("annotate", project=project.id)),
+        about,
+        problem if project.state is ProjectState.FAILED else Markup(),
+    )
+
+
+def _actions(studio: Studio, project: Project, available: int, *, started: bool) -> Markup:
+    links = []
+    if project.state is ProjectState.OPEN and may_label(project, studio.actor):
+        word = "Go on" if started and available else "Label" if available else "Look again"
+        links.append(button(word, address("annotate", project=project.id), primary=available > 0))
+    if project.guideline:
+        links.append(_plain("Guideline", address("annotate", read=project.id)))
+    if leads(project, studio.actor):
+        links.append(_plain("Desk", address("review", project=project.id)))
+        links.append(_plain("Settings", address("annotate", settings=project.id)))
+    return Markup('<div class="td-project-actions">{}</div>').format(Markup().join(links))
+
+
+def _plain(label: str, href: str) -> Markup:
+    return Markup('<a class="td-plain" href="{}" data-go>{}</a>').format(href, label)
+
+
+def _reading(studio: Studio, asked: Mapping[str, str]) -> tuple[Any, ...]:
+    """The panel with a guideline, its head and its text."""
+    wanted = asked.get("read", "")
     try:
-        queue = studio.annotation.open_queue(LOCAL_ADMIN, dataset or "", name, guideline)
-    except StudioError as error:
-        return error_note(error)
-    begin = button("Begin labelling", address("annotate", queue=queue.id))
-    said = Markup("<strong>{} is open</strong> with {}.").format(queue.name, count(queue.items, "pair"))
-    return note(said, "td-good") + Markup('<p class="td-begin">{}</p>').format(begin)
+        project = studio.annotation.project(studio.actor, wanted) if wanted else None
+    except StudioError:
+        project = None
+    if project is None:
+        return gr.update(visible=HIDDEN), "", ""
+    title = f"Guideline of {project.name}, version {project.guideline_version}"
+    return gr.update(visible=when(True)), panel_head(title, address("annotate")), project.guideline
+
+
+_PARTS = 2 + 3 + annotate_form.PARTS + annotate_change.PARTS
+
+
+def look_again(studio: Studio, request: gr.Request) -> Any:
+    """The list as it is now; nothing while somebody labels."""
+    asked = query(request)
+    return gr.skip() if asked.get("project") else listing(studio, asked)
 
 
 def render(studio: Studio) -> None:
     """Draw the page."""
     with gr.Column(elem_id="annotate-chooser"):
-        purpose = (
-            "Say which of two answers is better, one pair after the other, with the keyboard or by touch."
-        )
-        block(page_head("Annotate", purpose, button("Open a queue", address("annotate", new="queue"))))
-        with gr.Column(visible=HIDDEN, elem_classes="td-narrow td-card td-form") as form:
-            block(panel_head("Open a queue", address("annotate")))
-            dataset = gr.Dropdown([], value=None, label="Pairs", info="A version of a preference dataset.")
-            name = gr.Textbox("", label="Name", info="Left empty, it is called as the version is.")
-            guideline = gr.Textbox(
-                "",
-                label="Guideline",
-                lines=4,
-                info="What makes an answer better. Annotators have it one key away.",
-            )
-            with gr.Row(elem_classes="td-actions"):
-                go = gr.Button("Open the queue", variant="primary", size="md")
-            result = block()
-        queues = block(SKELETON)
+        head = block(page_head("Annotate", _PURPOSE))
+        with gr.Column(visible=HIDDEN, elem_classes="td-narrow td-card") as reading:
+            title = block()
+            # Gradio's own Markdown is sanitised.
+            guideline = gr.Markdown("", elem_classes="td-guideline")
+        form = annotate_fields.draw()
+        change = annotate_change.draw()
+        projects = block(SKELETON)
     annotation_card()
-    visit = page_visit("annotate")
-    listen(visit.visit, view, studio, api_name="annotate", outputs=[queues, form, dataset], quiet=True)
-    inputs = {"dataset": dataset, "name": name, "guideline": guideline}
-    opened = listen(go.click, open_queue, studio, api_name="open_queue", inputs=inputs, outputs=[result])
-    listen(opened.then, view, studio, api_name="annotate_opened", outputs=[queues, form, dataset], quiet=True)
+    visit = page_visit("annotate", every=_EVERY_SECONDS)
+    outputs = [head, projects, reading, title, guideline, *form.outputs, *change.outputs]
+    held = {"holds": change.holds}
+    listen(visit.visit, view, studio, api_name="annotate", inputs=held, outputs=outputs, quiet=True)
+    listen(visit.tick, look_again, studio, api_name="annotate_tick", outputs=[projects], quiet=True)
+    opened = annotate_form.wire(studio, form)
+    listen(opened.then, look_again, studio, api_name="annotate_opened", outputs=[projects], quiet=True)
+    for number, changed in enumerate(annotate_change.wire(studio, change)):
+        name = f"annotate_changed_{number}"
+        listen(changed.then, look_again, studio, api_name=name, outputs=[projects], quiet=True)

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from pages.chat_layout import Panel, draw, updates
-from pages.chat_lineup import BLIND, VARIANTS, arrive, draw_pickers, pick_source
+from pages.chat_lineup import BLIND, VARIANTS, arrive, arrive_arena, draw_pickers, pick_source
 from pages.chat_records import Lineup, Screen, Stage, Talk
 from pages.chat_talk import converse, judge, stop, thumb
 from pages.components.markup import address, button, empty, note, page_head
@@ -112,19 +113,32 @@ def changed(_studio: Studio, *, talk: Talk) -> tuple[Any, ...]:
 def render(studio: Studio) -> None:
     """Draw the page."""
     purpose = "Ask two models the same thing and say which answer is better. Votes become training data."
-    block(page_head("Chat", purpose))
+    block(page_head(TITLE, purpose))
+    advice = "Register a base model, or wait until the embedded one is unpacked."
+    missing = empty("There is no model to talk to yet.", advice, button("Go to Models", address("models")))
+    _draw(studio, missing, plain=False)
+
+
+def render_arena(studio: Studio) -> None:
+    """Draw the page for people who judge answers and need not know how models are made."""
+    purpose = "Ask something, read two answers, and say which is better. Your vote tells who wrote which."
+    block(page_head("Arena", purpose))
+    advice = "A researcher of this studio puts up what is compared. Come back when they say so."
+    _draw(studio, empty("There is nothing to compare yet.", advice), plain=True)
+
+
+def _draw(studio: Studio, nothing: Markup, *, plain: bool) -> None:
     with gr.Column(visible=HIDDEN) as missing:
-        advice = "Register a base model, or wait until the embedded one is unpacked."
-        block(empty("There is no model to talk to yet.", advice, button("Go to Models", address("models"))))
+        block(nothing)
     with gr.Column(visible=HIDDEN) as page:
-        pickers, sampling = draw_pickers()
+        pickers, sampling = draw_pickers(plain=plain)
         mode, source, first, second, deployment = pickers
         panel = draw(pickers)
     applied = gr.State("")
     visit = page_visit("chat")
     listen(
         visit.visit,
-        arrive,
+        arrive_arena if plain else arrive,
         studio,
         api_name="chat",
         inputs={"first": first, "second": second, "applied": applied},

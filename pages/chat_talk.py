@@ -27,7 +27,7 @@ from pages.chat_words import (
 )
 from pages.components.markup import error_note, note
 from studio.arena import Battle, BattleStarted, Contender, Matchup, NewThumb, NewVote, SideDelta, SideEnd
-from studio.core import LOCAL_ADMIN, InvalidInput, StudioError, new_id, now
+from studio.core import InvalidInput, StudioError, new_id, now
 from studio.datasets import Outcome
 from studio.serving import ChatMessage
 from studio.studio import Studio
@@ -45,7 +45,7 @@ def converse(studio: Studio, before: Talk, text: str, lineup: Lineup) -> Iterato
     screen = _asked(studio, before, text, lineup)
     try:
         conversation, heads = _conversation(studio, before, lineup)
-        relay = Relay(studio.arena.turn(LOCAL_ADMIN, conversation, text))
+        relay = Relay(studio.arena.turn(studio.actor, conversation, text))
     except StudioError as error:
         yield _failed(studio, before, screen, text, error)
         return
@@ -68,7 +68,7 @@ def stop(talk: Talk) -> bool:
 
 
 def _asked(studio: Studio, before: Talk, text: str, lineup: Lineup) -> Screen:
-    earlier = studio.arena.battle(LOCAL_ADMIN, before.battle).prompt if before.battle else ()
+    earlier = studio.arena.battle(studio.actor, before.battle).prompt if before.battle else ()
     asked = (*earlier, ChatMessage(role="user", content=text[:200_000]))
     return Screen(before, Stage.WRITING, lineup.blind, history_view(asked))
 
@@ -78,10 +78,10 @@ def _conversation(studio: Studio, before: Talk, lineup: Lineup) -> tuple[str, di
     if before.conversation:
         if lineup.blind or not before.battle:
             return before.conversation, {}
-        battle = studio.arena.battle(LOCAL_ADMIN, before.battle)
-        return before.conversation, {side.side: named_head(side) for side in (battle.a, battle.b)}
+        battle = studio.arena.battle(studio.actor, before.battle)
+        return before.conversation, {side.side: named_head(studio, side) for side in (battle.a, battle.b)}
     matchup = _matchup(studio, lineup)
-    conversation = studio.arena.begin(LOCAL_ADMIN, matchup)
+    conversation = studio.arena.begin(studio.actor, matchup)
     if matchup.blind:
         return conversation, {}
     # In a named match the sides are not drawn: the first contender is A.
@@ -94,7 +94,7 @@ def _conversation(studio: Studio, before: Talk, lineup: Lineup) -> tuple[str, di
 def _matchup(studio: Studio, lineup: Lineup) -> Matchup:
     if lineup.deployment:
         return studio.arena.deployment_matchup(
-            LOCAL_ADMIN, lineup.deployment, blind=lineup.blind, sampling=lineup.sampling
+            studio.actor, lineup.deployment, blind=lineup.blind, sampling=lineup.sampling
         )
     if not (lineup.first and lineup.second):
         raise InvalidInput("Two models are needed for a comparison.", "Choose both; they may be the same.")
@@ -138,11 +138,12 @@ def _waiting(screen: Screen, words: Markup) -> Screen:
 
 
 def _ended(studio: Studio, screen: Screen, battle_id: str, ends: dict[str, SideEnd]) -> Screen:
-    battle = studio.arena.battle(LOCAL_ADMIN, battle_id)
+    battle = studio.arena.battle(studio.actor, battle_id)
     talk = replace(screen.talk, battle=battle.id, nonce=new_id("nonce"), shown_at=now())
     shown = Screen(talk, Stage.VERDICT, battle.blind, history_view(battle.prompt), _to_judge(battle))
     return replace(
-        shown, sides={s.side: finished_side(s, battle, ends.get(s.side)) for s in (battle.a, battle.b)}
+        shown,
+        sides={s.side: finished_side(studio, s, battle, ends.get(s.side)) for s in (battle.a, battle.b)},
     )
 
 
@@ -164,7 +165,7 @@ def _failed(studio: Studio, before: Talk, screen: Screen, text: str, error: Stud
 
 def standing(studio: Studio, talk: Talk) -> Screen:
     """The conversation as it stands, read from what is stored."""
-    battle = studio.arena.battle(LOCAL_ADMIN, talk.battle)
+    battle = studio.arena.battle(studio.actor, talk.battle)
     judged = battle.outcome is not None
     return Screen(
         talk,
@@ -172,7 +173,7 @@ def standing(studio: Studio, talk: Talk) -> Screen:
         battle.blind,
         history_view(battle.prompt),
         reveal(studio, battle) if judged else _to_judge(battle),
-        sides={side.side: finished_side(side, battle, None) for side in (battle.a, battle.b)},
+        sides={side.side: finished_side(studio, side, battle, None) for side in (battle.a, battle.b)},
     )
 
 
@@ -188,7 +189,7 @@ def judge(studio: Studio, talk: Talk, outcome: Outcome, comment: str, better: st
         better_answer=better.strip(),
         shown_at=talk.shown_at,
     )
-    studio.arena.vote(LOCAL_ADMIN, vote)
+    studio.arena.vote(studio.actor, vote)
     return standing(studio, talk)
 
 
@@ -196,9 +197,9 @@ def thumb(studio: Studio, talk: Talk, side: str, up: bool) -> Talk:
     """Put a thumb on one answer, or take the same one back."""
     if not talk.battle:
         raise InvalidInput("There is no answer to judge yet.", "Ask something first.")
-    battle = studio.arena.battle(LOCAL_ADMIN, talk.battle)
+    battle = studio.arena.battle(studio.actor, talk.battle)
     answer = battle.a if side == "a" else battle.b
     wanted = None if talk.thumb(side) is up else up
-    studio.arena.thumb(LOCAL_ADMIN, NewThumb(answer.generation_id, wanted, new_id("nonce")))
+    studio.arena.thumb(studio.actor, NewThumb(answer.generation_id, wanted, new_id("nonce")))
     others = tuple(one for one in talk.thumbs if one[0] != side)
     return replace(talk, thumbs=others if wanted is None else (*others, (side, wanted)))

@@ -11,7 +11,7 @@ from pages.components.dataset_rows import message
 from pages.components.markup import address, link, note
 from pages.components.wording import count
 from studio.arena import Battle, BattleSide, Contender, SideEnd
-from studio.core import LOCAL_ADMIN
+from studio.core import Role, StudioError
 from studio.datasets import Outcome
 from studio.serving import ChatMessage
 from studio.studio import Studio
@@ -34,7 +34,7 @@ class SideView:
 
 def phase(studio: Studio, seconds: float, *, stopping: bool = False) -> Markup:
     """What goes on before the first word: a model is being loaded, or it reads."""
-    states = {engine.state for engine in studio.serving.engines(LOCAL_ADMIN)}
+    states = {engine.state for engine in studio.serving.engines(studio.actor)}
     if stopping:
         words = "Stopping"
     elif "starting" not in states and "ready" in states:
@@ -63,20 +63,29 @@ def history_view(messages: Sequence[ChatMessage]) -> Markup:
     return Markup('<div class="td-turns">{}{}</div>').format(folded, said)
 
 
-def named_head(side: BattleSide) -> Markup:
+def named_head(studio: Studio, side: BattleSide) -> Markup:
     """Who stands on a side, once that may be told."""
-    variant = Markup(" as {}").format(side.variant) if side.variant else Markup()
-    return Markup("{}{}").format(link(side.model, address("models", model=side.model_version_id)), variant)
+    return _named(studio, side.model, side.model_version_id, side.variant)
 
 
 def contender_head(studio: Studio, contender: Contender) -> Markup:
     """The same for a contender who has not answered yet."""
-    model = studio.registry.version(LOCAL_ADMIN, contender.model_version_id)
-    variant = Markup(" as {}").format(contender.variant) if contender.variant else Markup()
-    return Markup("{}{}").format(link(model.reference, address("models", model=model.id)), variant)
+    try:
+        model = studio.registry.version(studio.actor, contender.model_version_id)
+    except StudioError:
+        # A private model may answer in a deployment for people who may not look it up.
+        return Markup("{}").format(contender.variant or "a private model")
+    return _named(studio, model.reference, model.id, contender.variant)
 
 
-def finished_side(side: BattleSide, battle: Battle, end: SideEnd | None) -> SideView:
+def _named(studio: Studio, reference: str, model_id: str, variant: str) -> Markup:
+    # Stakeholders have no page that a model's link could lead to.
+    linked = studio.actor.role is not Role.STAKEHOLDER
+    name = link(reference, address("models", model=model_id)) if linked else reference
+    return Markup("{}{}").format(name, Markup(" as {}").format(variant) if variant else "")
+
+
+def finished_side(studio: Studio, side: BattleSide, battle: Battle, end: SideEnd | None) -> SideView:
     """A pane with its whole answer; measurements only where the names are told."""
     told = battle.revealed_at is not None
     # While a battle is blind its stored end is redacted, but how each side ended was streamed to everyone.
@@ -91,7 +100,7 @@ def finished_side(side: BattleSide, battle: Battle, end: SideEnd | None) -> Side
     elif not side.text.strip():
         foot = Markup("<p>The answer is empty.</p>")
     measured = Markup("<p>{}</p>").format(_measured(end)) if told and end and not battle.blind else Markup()
-    return SideView(named_head(side) if told else Markup(), side.text, foot + measured)
+    return SideView(named_head(studio, side) if told else Markup(), side.text, foot + measured)
 
 
 def _measured(end: SideEnd) -> str:
@@ -115,7 +124,7 @@ def reveal(studio: Studio, battle: Battle) -> Markup:
         Outcome.SKIP: "No verdict.",
     }[battle.outcome or Outcome.SKIP]
     who = Markup('{} <strong class="td-a">A</strong> is {}, <strong class="td-b">B</strong> is {}.').format(
-        verdict, named_head(battle.a), named_head(battle.b)
+        verdict, named_head(studio, battle.a), named_head(studio, battle.b)
     )
     tally = _tally(studio, battle)
     return Markup(
@@ -130,7 +139,7 @@ def _tally(studio: Studio, battle: Battle) -> str:
     pair = {battle.a.model_version_id: battle.a.model, battle.b.model_version_id: battle.b.model}
     wins = dict.fromkeys(pair, 0)
     undecided = 0
-    for one in studio.arena.battles(LOCAL_ADMIN, _LATELY):
+    for one in studio.arena.battles(studio.actor, _LATELY):
         if one.outcome is None or {one.a.model_version_id, one.b.model_version_id} != set(pair):
             continue
         if one.outcome in (Outcome.A, Outcome.B):

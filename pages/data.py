@@ -15,11 +15,11 @@ from markupsafe import Markup
 from pages import data_browse, data_build, data_import
 from pages.components.markup import SKELETON, address, button, empty, link, page_head, tag
 from pages.components.record_list import Column, Entry, matches, record_list, search_box
+from pages.components.sharing import fill, wire
 from pages.components.visible import when
 from pages.components.visits import block, page_visit, query
 from pages.components.wiring import listen
 from pages.components.wording import ago
-from studio.core import LOCAL_ADMIN
 from studio.datasets import DatasetSummary, Split
 from studio.studio import Studio
 
@@ -58,13 +58,14 @@ def view(studio: Studio, request: gr.Request) -> tuple[Any, ...]:
         gr.update(visible=when(opened is not None)),
         opened.head if opened else "",
         opened.rows if opened else "",
+        *fill(studio, opened.dataset if opened else None),
         listing(studio, asked),
     )
 
 
 def listing(studio: Studio, asked: Mapping[str, str]) -> Markup:
     """The list, searched and sorted as the address asks; an empty state where there is nothing at all."""
-    summaries = studio.datasets.list(LOCAL_ADMIN)
+    summaries = studio.datasets.list(studio.actor)
     if not summaries:
         return empty(
             "No data yet.",
@@ -113,12 +114,14 @@ def render(studio: Studio) -> None:
     importing = data_import.render(studio)
     preferences, material, joined = data_build.render_preferences(studio)
     joining, versions = data_build.render_join(studio)
-    detail, head, rows = data_browse.render()
+    detail, head, rows, sharing = data_browse.render()
     block(search_box("Search datasets"))
     table = block(SKELETON)
     visit = page_visit("data", every=5.0)
-    outputs = [importing, preferences, material, joined, joining, versions, detail, head, rows, table]
+    outputs = [importing, preferences, material, joined, joining, versions, detail, head, rows]
+    outputs += [*sharing.outputs, table]
     listen(visit.visit, view, studio, api_name="data", outputs=outputs, quiet=True)
+    wire(studio, sharing, "dataset")
     listen(visit.tick, refreshed, studio, api_name="data_tick", outputs=[table], quiet=True)
 
 

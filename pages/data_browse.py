@@ -10,12 +10,14 @@ import gradio as gr
 from markupsafe import Markup
 
 from pages.components.dataset_rows import row_view
-from pages.components.markup import address, button, copyable, empty, error_note, facts, link, tag
+from pages.components.marks import marks_note
+from pages.components.markup import address, button, copyable, empty, error_note, facts, link, note, tag
 from pages.components.record_list import search_box
+from pages.components.sharing import SharingPanel, draw
 from pages.components.visible import HIDDEN
 from pages.components.visits import block
 from pages.components.wording import ago, count, stamp
-from studio.core import LOCAL_ADMIN, StudioError
+from studio.core import Node, StudioError
 from studio.datasets import DatasetVersion, ImportReport, SchemaKind, Split
 from studio.studio import Studio
 
@@ -28,10 +30,11 @@ _STAGES = {SchemaKind.CORPUS: "cpt", SchemaKind.INSTRUCTION: "sft", SchemaKind.P
 
 @dataclass(frozen=True)
 class Opened:
-    """An open version: what stands above the row search, and the rows."""
+    """An open version: what stands above the row search, the rows, and its dataset (None for an error)."""
 
     head: Markup
     rows: Markup
+    dataset: Node | None = None
 
 
 def opened(studio: Studio, asked: Mapping[str, str]) -> Opened | None:
@@ -39,8 +42,9 @@ def opened(studio: Studio, asked: Mapping[str, str]) -> Opened | None:
     if not asked.get("version"):
         return None
     try:
-        version = studio.datasets.version(LOCAL_ADMIN, asked["version"])
-        return Opened(_head(studio, version), rows(studio, version, asked))
+        version = studio.datasets.version(studio.actor, asked["version"])
+        dataset = Node("dataset", version.dataset_id)
+        return Opened(_head(studio, version), rows(studio, version, asked), dataset)
     except StudioError as error:
         return Opened(error_note(error), Markup())
 
@@ -50,7 +54,7 @@ def rows(studio: Studio, version: DatasetVersion, asked: Mapping[str, str]) -> M
     split = _split(version, asked)
     search = asked.get("find", "")
     first = int(asked["from"]) if asked.get("from", "").isdecimal() and len(asked["from"]) < 10 else 0
-    page = studio.datasets.page(LOCAL_ADMIN, version.id, split, first, ROWS_PER_PAGE, search)
+    page = studio.datasets.page(studio.actor, version.id, split, first, ROWS_PER_PAGE, search)
     sides = Markup().join(_side(version, side, side is split, asked) for side in Split)
     bar = Markup(
         '<div class="td-rows-bar"><nav class="td-segments" aria-label="Side of the split">{}</nav>{}</div>'
@@ -123,10 +127,10 @@ def _head(studio: Studio, version: DatasetVersion) -> Markup:
             "Digest": _digest(version.digest),
         }
     )
-    report = studio.datasets.report(LOCAL_ADMIN, version.id)
+    report = studio.datasets.report(studio.actor, version.id)
     aside = rejected(report, version.id) if report else Markup()
-    return Markup('<section class="td-card td-stack">{}{}{}{}</section>').format(
-        title, described, aside, _history(studio, version)
+    return Markup('<section class="td-card td-stack">{}{}{}{}{}</section>').format(
+        title, marks_note(version.marks), described, aside, _history(studio, version)
     )
 
 
@@ -147,7 +151,7 @@ def _actions(version: DatasetVersion) -> Markup:
 
 def _version_link(studio: Studio, version_id: str) -> Markup:
     try:
-        version = studio.datasets.version(LOCAL_ADMIN, version_id)
+        version = studio.datasets.version(studio.actor, version_id)
     except StudioError:
         return copyable(version_id)
     return link(version.reference, address("data", version=version.id))
@@ -182,7 +186,7 @@ def _digest(digest: str) -> Markup:
 
 
 def _history(studio: Studio, version: DatasetVersion) -> Markup:
-    versions = studio.datasets.versions(LOCAL_ADMIN, version.name)
+    versions = studio.datasets.versions(studio.actor, version.name)
     if len(versions) < 2:
         return Markup()
     lines = Markup().join(
@@ -205,8 +209,9 @@ def _history(studio: Studio, version: DatasetVersion) -> Markup:
 
 def rejected(report: ImportReport, version_id: str) -> Markup:
     """What an import set aside: the first rows with field and reason, and the whole file to download."""
+    warning = protected(report.protected_rows)
     if not report.rejected_rows:
-        return Markup()
+        return warning
     lines = Markup().join(
         Markup(
             '<tr><td class="td-num" data-label="Row">{:,}</td><td data-label="Field">{}</td>'
@@ -218,7 +223,7 @@ def rejected(report: ImportReport, version_id: str) -> Markup:
     further = (
         Markup('<p class="td-sub">And {:,} more in the file.</p>').format(more) if more > 0 else Markup()
     )
-    return Markup(
+    return warning + Markup(
         '<details class="td-rejects"><summary>{}</summary>'
         '<table class="td-table"><thead><tr><th class="td-num">Row</th><th>Field</th><th>Why</th></tr>'
         '</thead><tbody>{}</tbody></table>{}<p><a class="td-button" href="../datasets/{}/rejects" download>'
@@ -226,10 +231,19 @@ def rejected(report: ImportReport, version_id: str) -> Markup:
     ).format(f"{count(report.rejected_rows, 'row')} set aside at import", lines, further, version_id)
 
 
-def render() -> tuple[Any, Any, Any]:
-    """The panel: its column, and the two blocks that ``opened`` fills."""
+def protected(rows: int) -> Markup:
+    """A warning where an import would train on what models or people are measured with."""
+    if not rows:
+        return Markup()
+    words = f"{count(rows, 'row')} for training have a prompt that is used for evaluation or as gold."
+    return note(f"{words} Scores of models that learn from them say little.", "td-busy")
+
+
+def render() -> tuple[Any, Any, Any, SharingPanel]:
+    """The panel: its column, the two blocks that ``opened`` fills, and who may use the dataset."""
     with gr.Column(visible=HIDDEN) as panel:
         head = block()
         block(search_box("Search rows", "find"))
         shown = block()
-    return panel, head, shown
+        sharing = draw()
+    return panel, head, shown, sharing

@@ -14,7 +14,7 @@ from pages.components.visible import HIDDEN
 from pages.components.visits import block
 from pages.components.wiring import listen
 from pages.components.wording import count
-from studio.core import LOCAL_ADMIN, StudioError
+from studio.core import StudioError
 from studio.datasets import DatasetVersion, PreferenceReport, PreferenceSettings, SchemaKind, Split
 from studio.studio import Studio
 
@@ -30,7 +30,7 @@ class Choices:
 def choices(studio: Studio) -> Choices:
     """The versions that can be joined, newest first."""
     versions = [
-        v for s in studio.datasets.list(LOCAL_ADMIN) for v in studio.datasets.versions(LOCAL_ADMIN, s.name)
+        v for s in studio.datasets.list(studio.actor) for v in studio.datasets.versions(studio.actor, s.name)
     ]
     versions.sort(key=lambda version: version.created_at, reverse=True)
     pairs = [version for version in versions if version.kind is SchemaKind.PREFERENCE]
@@ -43,9 +43,9 @@ def _offered(versions: list[DatasetVersion]) -> list[tuple[str, str]]:
 
 def material(studio: Studio) -> Markup:
     """What a preference build has to work with."""
-    votes = len(studio.arena.judgements(LOCAL_ADMIN))
-    labels = len(studio.annotation.judgements(LOCAL_ADMIN))
-    thumbs = len(studio.arena.opinions(LOCAL_ADMIN))
+    votes = len(studio.arena.judgements(studio.actor))
+    labels = len(studio.annotation.judgements(studio.actor))
+    thumbs = len(studio.arena.opinions(studio.actor))
     found = Markup("There are {}, {} and {}.").format(
         count(votes, "vote"), count(labels, "label"), count(thumbs, "thumb")
     )
@@ -71,6 +71,7 @@ def build(
     seed: float | None,
     better: bool,
     scripted: bool,
+    leave_out: bool = False,
 ) -> Markup:
     """Build a preference version from every vote, label and thumb, and say what came of it."""
     settings = PreferenceSettings(
@@ -81,7 +82,12 @@ def build(
     )
     try:
         made = studio.build_preferences(
-            LOCAL_ADMIN, dataset.strip(), settings, tuple(joined or ()), include_scripted=scripted
+            studio.actor,
+            dataset.strip(),
+            settings,
+            tuple(joined or ()),
+            include_scripted=scripted,
+            leave_out_protected=leave_out,
         )
     except StudioError as error:
         return error_note(error)
@@ -102,15 +108,24 @@ def _left_out(report: PreferenceReport) -> list[str]:
     return [made, *(f"{count(one.count, 'verdict')} left out: {one.why}" for one in report.left_out)]
 
 
-def join(studio: Studio, *, dataset: str, versions: list[str] | None, seed: float | None) -> Markup:
+def join(
+    studio: Studio, *, dataset: str, versions: list[str] | None, seed: float | None, leave_out: bool = False
+) -> Markup:
     """Join versions of one kind into a new version, and say what came of it."""
+    references = tuple(versions or ())
     try:
-        made = studio.datasets.join(LOCAL_ADMIN, dataset.strip(), tuple(versions or ()), int(seed or 0))
+        made = studio.datasets.join(
+            studio.actor, dataset.strip(), references, int(seed or 0), leave_out_protected=leave_out
+        )
     except StudioError as error:
         return error_note(error)
-    before = sum(studio.datasets.version(LOCAL_ADMIN, one).total_rows for one in versions or ())
+    before = sum(studio.datasets.version(studio.actor, one).total_rows for one in versions or ())
     twice = before - made.total_rows
+    protected = sum(int(step.get("protected_left_out", 0)) for step in made.steps)
+    twice -= protected
     said = f"{count(twice, 'duplicate')} left out." if twice else "No duplicates were found."
+    if protected:
+        said += f" {count(protected, 'row')} with protected prompts left out."
     sentence = Markup("<strong>{} is ready:</strong> {}. {}").format(_linked(made), _sides(made), said)
     return note(sentence, "td-good")
 
@@ -153,6 +168,7 @@ def render_preferences(studio: Studio) -> tuple[Any, Any, Any]:
         scripted = gr.Checkbox(
             False, label="Count scripted votes", info="Those of the loop's scripted voter."
         )
+        leave_out = _leave_out()
         with gr.Row(elem_classes="td-actions"):
             go = gr.Button("Build", variant="primary", size="md")
         result = block()
@@ -164,9 +180,18 @@ def render_preferences(studio: Studio) -> tuple[Any, Any, Any]:
         "seed": seed,
         "better": better,
         "scripted": scripted,
+        "leave_out": leave_out,
     }
     listen(go.click, build, studio, api_name="build_preferences", inputs=inputs, outputs=[result])
     return panel, available, joined
+
+
+def _leave_out() -> Any:
+    return gr.Checkbox(
+        False,
+        label="Leave out protected prompts",
+        info="Those that models are evaluated with, or people as gold. Without this the build refuses them.",
+    )
 
 
 def render_join(studio: Studio) -> tuple[Any, Any]:
@@ -184,9 +209,10 @@ def render_join(studio: Studio) -> tuple[Any, Any]:
             "", label="Dataset", info="The name of a new dataset, or of one that gets another version."
         )
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1)
+        leave_out = _leave_out()
         with gr.Row(elem_classes="td-actions"):
             go = gr.Button("Join", variant="primary", size="md")
         result = block()
-    inputs = {"dataset": dataset, "versions": versions, "seed": seed}
+    inputs = {"dataset": dataset, "versions": versions, "seed": seed, "leave_out": leave_out}
     listen(go.click, join, studio, api_name="join_versions", inputs=inputs, outputs=[result])
     return panel, versions

@@ -28,7 +28,7 @@ from pages.data_look import (
     source_of,
     uploaded_file,
 )
-from studio.core import LOCAL_ADMIN, StudioError
+from studio.core import StudioError
 from studio.datasets import ImportRequest, ImportResult, SourceFormat, Split
 from studio.studio import Studio
 
@@ -68,17 +68,17 @@ def run(
 
 
 def _imported(studio: Studio, request: ImportRequest) -> Iterator[Markup]:
-    begun = studio.datasets.begin_import(LOCAL_ADMIN, request)
+    begun = studio.datasets.begin_import(studio.actor, request)
     if isinstance(begun, ImportResult):
         yield report(begun)
         return
     job = begun
     while not job.state.final:
-        yield progress_bar(studio.jobs.progress(LOCAL_ADMIN, job.id), "Waiting for its turn")
+        yield progress_bar(studio.jobs.progress(studio.actor, job.id), "Waiting for its turn")
         time.sleep(_POLL_SECONDS)
-        job = studio.jobs.get(LOCAL_ADMIN, job.id)
+        job = studio.jobs.get(studio.actor, job.id)
     studio.datasets.settle((job,))
-    result = studio.datasets.import_result(LOCAL_ADMIN, job.id)
+    result = studio.datasets.import_result(studio.actor, job.id)
     if result is None:
         yield note(
             Markup("<strong>The import ended {}.</strong> {}").format(job.state.value, job.reason), "td-bad"

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from pages.components.dataset_rows import source_table
 from pages.components.markup import chip, error_note
 from pages.components.visible import HIDDEN, when
-from studio.core import LOCAL_ADMIN, InvalidInput, StudioError
+from studio.core import InvalidInput, StudioError
 from studio.datasets import ColumnMap, Inspection, SourceFormat
 from studio.datasets.conversion import FORMATS
 from studio.studio import Studio
@@ -49,7 +49,7 @@ def look(studio: Studio, upload: str | None, path: str) -> Looked:
     """Look at the file: what it seems to be, and its first rows."""
     try:
         source = source_of(upload, path)
-        found = studio.datasets.inspect(LOCAL_ADMIN, source)
+        found = studio.datasets.inspect(studio.actor, source)
     except StudioError as error:
         return Looked(error_note(error))
     return Looked(_preview(found), found.columns, found.format, found.mapping, _name_of(source))

@@ -15,12 +15,12 @@ from markupsafe import Markup
 from pages import deploy_try
 from pages.components.markup import SKELETON, address, button, error_note, page_head
 from pages.components.record_list import search_box
-from pages.components.visible import HIDDEN, when
+from pages.components.visible import HIDDEN, switch, when
 from pages.components.visits import block, page_visit, query
 from pages.components.wiring import listen, toast
 from pages.deploy_form import deploy, draw_form, form_updates, pick_number
 from pages.deploy_views import command, listing, opened, revision_words
-from studio.core import LOCAL_ADMIN, StudioError
+from studio.core import StudioError
 from studio.serving import Deployment, DeploymentState
 from studio.studio import Studio
 
@@ -60,7 +60,7 @@ def _opened(studio: Studio, asked: Mapping[str, str]) -> Deployment | StudioErro
     if not asked.get("deployment"):
         return None
     try:
-        return studio.serving.deployment(LOCAL_ADMIN, asked["deployment"])
+        return studio.serving.deployment(studio.actor, asked["deployment"])
     except StudioError as error:
         return error
 
@@ -72,7 +72,7 @@ def _management(studio: Studio, deployment: Deployment | None) -> tuple[Any, ...
         return hidden, hidden, hidden
     earlier = [
         one
-        for one in studio.serving.history(LOCAL_ADMIN, deployment.name)
+        for one in studio.serving.history(studio.actor, deployment.name)
         if one.revision < deployment.revision
     ]
     choices = [(f"Revision {one.revision}: {revision_words(one)}", one.revision) for one in earlier]
@@ -89,13 +89,13 @@ def roll_back(studio: Studio, *, name: str, revision: int | None) -> None:
     if revision is None:
         gr.Warning("Choose the revision to go back to.")
         return
-    made = studio.serving.rollback(LOCAL_ADMIN, name, int(revision))
+    made = studio.serving.rollback(studio.actor, name, int(revision))
     toast(f"{made.name} answers as in revision {revision} again; this is revision {made.revision}.")
 
 
 def retire(studio: Studio, *, name: str) -> Any:
     """Stop answering under the name, and close the question."""
-    studio.serving.retire(LOCAL_ADMIN, name)
+    studio.serving.retire(studio.actor, name)
     toast(f"{name} is retired. Its history stays, and a rollback makes it live again.")
     return gr.update(visible=HIDDEN)
 
@@ -156,5 +156,5 @@ def render(studio: Studio) -> None:
 def _ask_first(retiring: Any, sure: Any, keep: Any) -> None:
     """A retirement asks first; opening and closing the question needs no server."""
     quiet: dict[str, Any] = {"fn": None, "outputs": [sure], "api_visibility": "private"}
-    retiring.click(**quiet, js="() => ({visible: true, __type__: 'update'})", api_name="ask_retire")
-    keep.click(**quiet, js="() => ({visible: false, __type__: 'update'})", api_name="keep_deployment")
+    retiring.click(**quiet, js=switch(sure, shown=True), api_name="ask_retire")
+    keep.click(**quiet, js=switch(sure, shown=False), api_name="keep_deployment")

@@ -14,7 +14,7 @@ from pages.components.panels import panel_head
 from pages.components.visible import HIDDEN, when
 from pages.components.visits import block
 from pages.deploy_views import share_words, variant_models
-from studio.core import LOCAL_ADMIN, StudioError
+from studio.core import StudioError
 from studio.serving import Deployment, VariantSpec
 from studio.studio import Studio
 
@@ -42,7 +42,7 @@ def form_updates(
     changing = deployment is not None and asked.get("change") == "1"
     open_ = changing or bool(asked.get("new") or asked.get("model"))
     now = repr((changing and asked.get("deployment"), asked.get("new"), asked.get("model"))) if open_ else ""
-    choices = [model.reference for model in studio.registry.list(LOCAL_ADMIN)]
+    choices = [model.reference for model in studio.registry.list(studio.actor)]
     if not open_ or now == applied:
         kept = (gr.skip(), gr.update(choices=choices), gr.skip(), gr.skip())
         return (
@@ -66,7 +66,7 @@ def _filling(studio: Studio, asked: Mapping[str, str], deployment: Deployment | 
         )
     wanted = asked.get("model", "")
     try:
-        return _Filled("", [studio.registry.version(LOCAL_ADMIN, wanted).reference] if wanted else [])
+        return _Filled("", [studio.registry.version(studio.actor, wanted).reference] if wanted else [])
     except StudioError:
         return _Filled("", [])
 
@@ -94,7 +94,7 @@ def deploy(studio: Studio, *, name: str, number: float, **given: Any) -> Markup:
     """Create or change a deployment; says what is live now, or every fault."""
     try:
         variants = tuple(_variant(studio, given, place) for place in range(int(number)))
-        made = studio.serving.deploy(LOCAL_ADMIN, name.strip(), variants)
+        made = studio.serving.deploy(studio.actor, name.strip(), variants)
     except StudioError as error:
         return error_note(error)
     open_it = link("Open it", address("deploy", deployment=made.name))
@@ -107,7 +107,7 @@ def deploy(studio: Studio, *, name: str, number: float, **given: Any) -> Markup:
 def _variant(studio: Studio, given: Mapping[str, Any], place: int) -> VariantSpec:
     name, model, weight, prompt = (given[f"{field}_{place}"] for field in _FIELDS)
     reference = str(model or "")
-    known = studio.registry.version(LOCAL_ADMIN, reference).id if reference else ""
+    known = studio.registry.version(studio.actor, reference).id if reference else ""
     return VariantSpec(str(name or "").strip(), known, float(weight or 0), str(prompt or "").strip())
 
 

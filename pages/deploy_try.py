@@ -16,7 +16,7 @@ from pages.components.visits import block
 from pages.components.wiring import listen
 from pages.components.wording import count
 from studio.arena import NewThumb
-from studio.core import LOCAL_ADMIN, InvalidInput, StudioError, new_id
+from studio.core import InvalidInput, StudioError, new_id
 from studio.serving import ChatMessage, Prediction
 from studio.studio import Studio
 
@@ -41,7 +41,7 @@ def ask(studio: Studio, *, deployment: str, user: str, text: str) -> Iterator[tu
         if not text.strip():
             raise InvalidInput("The message is empty.", "Write something to answer.")
         message = ChatMessage(role="user", content=text)
-        made = studio.serving.predict(LOCAL_ADMIN, deployment, user.strip() or "anonymous", (message,))
+        made = studio.serving.predict(studio.actor, deployment, user.strip() or "anonymous", (message,))
     except (StudioError, ValueError) as error:
         told = (
             error
@@ -66,7 +66,7 @@ def told_by(made: Prediction) -> Markup:
 def put_thumb(studio: Studio, *, tried: Tried, up: bool) -> tuple[Any, ...]:
     """Put a thumb on the answer, or take the same one back."""
     wanted = None if tried.up is up else up
-    studio.arena.thumb(LOCAL_ADMIN, NewThumb(tried.generation, wanted, new_id("nonce")))
+    studio.arena.thumb(studio.actor, NewThumb(tried.generation, wanted, new_id("nonce")))
     now = Tried(tried.generation, wanted)
     return (now, *_thumbs(now, ready=True))
 

@@ -12,7 +12,7 @@ from pages.components.markup import address, button, chip, copyable, empty, link
 from pages.components.record_list import Column, Entry, matches, record_list
 from pages.components.wording import ago, count
 from studio.arena import VariantScore
-from studio.core import LOCAL_ADMIN, StudioError
+from studio.core import StudioError
 from studio.serving import Deployment, DeploymentState
 from studio.studio import Studio
 
@@ -28,9 +28,9 @@ _STATES = {DeploymentState.LIVE: ("live", "td-good"), DeploymentState.RETIRED: (
 
 def listing(studio: Studio, asked: Mapping[str, str]) -> Markup:
     """The deployments; where there is none, how to make one."""
-    found = studio.serving.deployments(LOCAL_ADMIN)
+    found = studio.serving.deployments(studio.actor)
     if not found:
-        has_model = bool(studio.registry.list(LOCAL_ADMIN))
+        has_model = bool(studio.registry.list(studio.actor))
         return empty(
             "Nothing is deployed.",
             "A deployment is a name that programs call. One or more models behind it share its users.",
@@ -45,7 +45,7 @@ def listing(studio: Studio, asked: Mapping[str, str]) -> Markup:
 
 
 def _entry(studio: Studio, deployment: Deployment, asked: Mapping[str, str]) -> Entry:
-    answers = sum(studio.serving.variant_answers(LOCAL_ADMIN, deployment.name).values())
+    answers = sum(studio.serving.variant_answers(studio.actor, deployment.name).values())
     cells = (
         link(deployment.name, address("deploy", deployment=deployment.name)),
         chip(*_STATES[deployment.state]),
@@ -93,8 +93,8 @@ def _actions(deployment: Deployment) -> Markup:
 
 
 def _variants(studio: Studio, deployment: Deployment) -> Markup:
-    answers = studio.serving.variant_answers(LOCAL_ADMIN, deployment.name)
-    experiments = {one.deployment: one.variants for one in studio.arena.experiments(LOCAL_ADMIN)}
+    answers = studio.serving.variant_answers(studio.actor, deployment.name)
+    experiments = {one.deployment: one.variants for one in studio.arena.experiments(studio.actor)}
     scores = {score.variant: score for score in experiments.get(deployment.name, ())}
     total = sum(variant.weight for variant in deployment.variants)
     judged = bool(scores)
@@ -130,7 +130,7 @@ def _variant_name(name: str, system_prompt: str) -> Markup:
 
 def _model(studio: Studio, version_id: str) -> Markup:
     try:
-        reference = studio.registry.version(LOCAL_ADMIN, version_id).reference
+        reference = studio.registry.version(studio.actor, version_id).reference
     except StudioError:
         return copyable(version_id)
     return link(reference, address("models", model=version_id))
@@ -142,7 +142,7 @@ def _verdicts(score: VariantScore) -> list[object]:
 
 
 def _history(studio: Studio, deployment: Deployment) -> Markup:
-    states = studio.serving.history(LOCAL_ADMIN, deployment.name)
+    states = studio.serving.history(studio.actor, deployment.name)
     if len(states) < 2:
         return Markup()
     lines = Markup().join(
@@ -189,5 +189,5 @@ def command(
 def variant_models(studio: Studio, deployment: Deployment) -> Sequence[str]:
     """The reference of each variant's model, as a picker wants it."""
     return [
-        studio.registry.version(LOCAL_ADMIN, one.model_version_id).reference for one in deployment.variants
+        studio.registry.version(studio.actor, one.model_version_id).reference for one in deployment.variants
     ]

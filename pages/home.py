@@ -19,7 +19,6 @@ from pages.components.snapshots import look
 from pages.components.visits import block, page_visit
 from pages.components.wiring import listen
 from pages.components.wording import count
-from studio.core import LOCAL_ADMIN
 from studio.jobs import Job, Progress
 from studio.studio import Studio
 from studio.training import Stage
@@ -118,7 +117,7 @@ def _moving(studio: Studio, seen: Snapshot) -> dict[str, float | None]:
     """The stations where something works, and how far it is on its way to the next one."""
     moving: dict[str, float | None] = {}
     if seen.importing is not None:
-        moving["Data"] = _part(studio.jobs.progress(LOCAL_ADMIN, seen.importing.id))
+        moving["Data"] = _part(studio.jobs.progress(studio.actor, seen.importing.id))
     if seen.preparing is not None:
         moving["Models"] = None
     if seen.running is not None:
@@ -158,7 +157,7 @@ def _working(studio: Studio, seen: Snapshot) -> Markup:
 
 
 def _light_job(studio: Studio, job: Job, title: str, tab: str) -> Markup:
-    bar = progress_bar(studio.jobs.progress(LOCAL_ADMIN, job.id))
+    bar = progress_bar(studio.jobs.progress(studio.actor, job.id))
     return _job_line(link(title, address(tab)), state_chip(job.state), bar)
 
 

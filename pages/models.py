@@ -9,6 +9,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from pages.components.base_models import draw_form, on_their_way, wire_form
+from pages.components.marks import marks_note
 from pages.components.markup import (
     SKELETON,
     address,
@@ -22,11 +23,12 @@ from pages.components.markup import (
     tag,
 )
 from pages.components.record_list import Column, Entry, matches, no_match, record_list, search_box
+from pages.components.sharing import draw, fill, wire
 from pages.components.visible import HIDDEN, when
 from pages.components.visits import block, page_visit, query
 from pages.components.wiring import listen, toast
 from pages.components.wording import ago, parameters, stamp
-from studio.core import LOCAL_ADMIN, StudioError
+from studio.core import Node, StudioError
 from studio.registry import Alias, ModelVersion
 from studio.studio import Studio
 
@@ -52,8 +54,8 @@ _SORTS = {
 def view(studio: Studio, request: gr.Request) -> tuple[Any, ...]:
     """The jobs that bring models, the open model, and the list."""
     asked = query(request)
-    versions = studio.registry.list(LOCAL_ADMIN)
-    aliases = studio.registry.aliases(LOCAL_ADMIN)
+    versions = studio.registry.list(studio.actor)
+    aliases = studio.registry.aliases(studio.actor)
     arriving = on_their_way(studio)
     wanted = asked.get("model", "")
     opened = _details(studio, wanted, aliases) if wanted else Markup()
@@ -62,9 +64,19 @@ def view(studio: Studio, request: gr.Request) -> tuple[Any, ...]:
 
 
 def arrive(studio: Studio, request: gr.Request) -> tuple[Any, ...]:
-    """What ``view`` gives, and whether the address asks for the registration form."""
-    wants_form = query(request).get("new") == "base"
-    return *view(studio, request), gr.update(open=True) if wants_form else gr.skip()
+    """What ``view`` gives, who may use the open model, and whether the form is asked for."""
+    asked = query(request)
+    form = gr.update(open=True) if asked.get("new") == "base" else gr.skip()
+    return *view(studio, request), *fill(studio, _access_node(studio, asked.get("model", ""))), form
+
+
+def _access_node(studio: Studio, reference: str) -> Node | None:
+    if not reference:
+        return None
+    try:
+        return Node("model", studio.registry.version(studio.actor, reference).model_id)
+    except StudioError:
+        return None
 
 
 def listing(versions: Sequence[ModelVersion], aliases: Sequence[Alias], asked: Mapping[str, str]) -> Markup:
@@ -121,8 +133,8 @@ def _names_of(aliases: Sequence[Alias]) -> dict[str, list[str]]:
 
 def _details(studio: Studio, reference: str, aliases: Sequence[Alias]) -> Markup:
     try:
-        version = studio.registry.version(LOCAL_ADMIN, reference)
-        chain = studio.registry.ancestry(LOCAL_ADMIN, version.id)
+        version = studio.registry.version(studio.actor, reference)
+        chain = studio.registry.ancestry(studio.actor, version.id)
     except StudioError as error:
         return error_note(error)
     names = _names_of(aliases).get(version.id, ())
@@ -141,7 +153,7 @@ def _details(studio: Studio, reference: str, aliases: Sequence[Alias]) -> Markup
         }
     )
     head = Markup('<h2 class="td-run-name">{} {}</h2>').format(version.reference, tag(version.kind.value))
-    return Markup("{}{}{}").format(head, about, _next_for(version))
+    return Markup("{}{}{}{}").format(head, marks_note(version.marks), about, _next_for(version))
 
 
 def _lineage(chain: Sequence[ModelVersion]) -> Markup:
@@ -163,7 +175,7 @@ def _next_for(version: ModelVersion) -> Markup:
 
 def name_it(studio: Studio, *, alias: str, version_id: str) -> str:
     """Let a name point at the open model."""
-    made = studio.registry.alias(LOCAL_ADMIN, alias.strip(), version_id)
+    made = studio.registry.alias(studio.actor, alias.strip(), version_id)
     toast(f"{made.name} now points at this model.")
     return ""
 
@@ -181,6 +193,7 @@ def render(studio: Studio) -> None:
                 label="Let a name point at it", placeholder="assistant:production", scale=0, min_width=280
             )
             naming = gr.Button("Set the name", size="md", scale=0)
+        sharing = draw()
     with gr.Accordion("Register a base model", open=False, elem_classes="td-narrow") as form:
         fields = draw_form()
     block(search_box("Search models"))
@@ -188,8 +201,11 @@ def render(studio: Studio) -> None:
     current = gr.State("")
     visit = page_visit("models", every=_EVERY_SECONDS)
     outputs = [arriving, detail, opened, current, rows]
-    listen(visit.visit, arrive, studio, api_name="models", outputs=[*outputs, form], quiet=True)
+    listen(
+        visit.visit, arrive, studio, api_name="models", outputs=[*outputs, *sharing.outputs, form], quiet=True
+    )
     listen(visit.tick, view, studio, api_name="models_tick", outputs=outputs, quiet=True)
+    wire(studio, sharing, "model")
     wire_form(studio, fields)
     asked = {"alias": alias, "version_id": current}
     for event, name in ((naming.click, "name_model"), (alias.submit, "name_model_enter")):

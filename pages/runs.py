@@ -28,11 +28,11 @@ from pages.components.markup import (
 )
 from pages.components.record_list import Column, Entry, matches, no_match, record_list, search_box, tick_box
 from pages.components.run_detail import headline, run_facts, told
-from pages.components.visible import HIDDEN, when
+from pages.components.visible import HIDDEN, switch, when
 from pages.components.visits import block, page_visit, query
 from pages.components.wiring import listen, toast
 from pages.components.wording import ago, significant
-from studio.core import LOCAL_ADMIN, StudioError
+from studio.core import StudioError
 from studio.jobs import JobState
 from studio.studio import Studio
 from studio.training import Run, Stage
@@ -65,7 +65,7 @@ _CAN_STOP = (JobState.QUEUED, JobState.STARTING, JobState.RUNNING)
 def view(studio: Studio, request: gr.Request) -> tuple[Any, ...]:
     """Everything on the page that the address and the runs decide."""
     asked = query(request)
-    runs = studio.training.list(LOCAL_ADMIN, _LISTED)
+    runs = studio.training.list(studio.actor, _LISTED)
     opened = _opened(studio, runs, asked)
     if isinstance(opened, StudioError):
         return (listing(runs, asked, None), gr.update(visible=True), error_note(opened), *_closed())
@@ -171,7 +171,7 @@ def _opened(studio: Studio, runs: Sequence[Run], asked: Mapping[str, str]) -> Ru
         return None
     try:
         return next((run for run in runs if run.id == wanted), None) or studio.training.get(
-            LOCAL_ADMIN, wanted
+            studio.actor, wanted
         )
     except StudioError as error:
         return error
@@ -184,14 +184,14 @@ def _overlaid(runs: Sequence[Run], opened: Run, asked: Mapping[str, str]) -> lis
 
 def stop(studio: Studio, *, run_id: str) -> Any:
     """Ask the open run to save and stop."""
-    run = studio.training.stop(LOCAL_ADMIN, run_id)
+    run = studio.training.stop(studio.actor, run_id)
     toast(f"“{run.name}” saves a checkpoint and stops.")
     return gr.update(visible=HIDDEN)
 
 
 def resume(studio: Studio, *, run_id: str) -> None:
     """Go on from the newest complete checkpoint of the open run."""
-    run = studio.training.resume(LOCAL_ADMIN, run_id)
+    run = studio.training.resume(studio.actor, run_id)
     toast(f"“{run.name}” goes on from its newest checkpoint.")
 
 
@@ -245,6 +245,6 @@ def _buttons() -> tuple[Any, ...]:
 def _offer_to_stop(studio: Studio, stopping: Any, sure: Any, stop_now: Any, keep: Any, log: Any) -> None:
     """A stop asks first; opening and closing the question needs no server."""
     quiet: dict[str, Any] = {"fn": None, "outputs": [sure], "api_visibility": "private"}
-    stopping.click(**quiet, js="() => ({visible: true, __type__: 'update'})", api_name="ask_stop_run")
-    keep.click(**quiet, js="() => ({visible: false, __type__: 'update'})", api_name="keep_run")
+    stopping.click(**quiet, js=switch(sure, shown=True), api_name="ask_stop_run")
+    keep.click(**quiet, js=switch(sure, shown=False), api_name="keep_run")
     listen(stop_now.click, stop, studio, api_name="stop_run", inputs={"run_id": log}, outputs=[sure])

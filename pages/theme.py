@@ -200,7 +200,7 @@ def asset(name: str) -> str:
 
 
 THEME = _theme()
-CSS = asset("studio.css") + asset("work.css")
+CSS = asset("studio.css") + asset("work.css") + asset("label.css") + asset("review.css")
 # The two rings of the brand line; a browser asks for /favicon.ico where a page names no icon.
 _ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 34 34' fill='none' "

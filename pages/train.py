@@ -18,7 +18,7 @@ from pages.components.visible import HIDDEN, when
 from pages.components.visits import block, page_visit, query
 from pages.components.wiring import listen, toast
 from pages.components.wording import count
-from studio.core import LOCAL_ADMIN, StudioError, new_id
+from studio.core import StudioError, new_id
 from studio.datasets import SchemaKind, Split
 from studio.registry import ModelKind, ModelVersion
 from studio.studio import Studio
@@ -60,7 +60,7 @@ def look_again(studio: Studio, *, stage: str, model: str | None, dataset: str | 
 def choose(studio: Studio, *, stage: str, model: str | None, dataset: str | None) -> tuple[Any, ...]:
     """The form of ``stage``: the models and datasets to choose from, and what is missing."""
     chosen = Stage(stage)
-    models = studio.registry.list(LOCAL_ADMIN)
+    models = studio.registry.list(studio.actor)
     model_names = [(f"{m.reference} ({m.kind.value})", m.reference) for m in models]
     data_names = dataset_choices(studio, chosen)
     return (
@@ -74,7 +74,7 @@ def choose(studio: Studio, *, stage: str, model: str | None, dataset: str | None
 def dataset_choices(studio: Studio, stage: Stage) -> list[tuple[str, str]]:
     """The newest versions that ``stage`` can learn from, as label and reference."""
     kind, _ = _NEEDS[stage]
-    versions = [summary.latest for summary in studio.datasets.list(LOCAL_ADMIN)]
+    versions = [summary.latest for summary in studio.datasets.list(studio.actor)]
     fitting = [v for v in versions if v.kind is kind and v.rows.get(Split.TRAIN, 0)]
     fitting.sort(key=lambda version: version.created_at, reverse=True)
     return [(f"{v.reference} ({count(v.rows[Split.TRAIN], 'row')})", v.reference) for v in fitting]
@@ -156,7 +156,7 @@ def start(studio: Studio, *, name: str, request_id: str, **given: Any) -> tuple[
     try:
         recipe = described(**given)
         asked = StartRun(Stage(given["stage"]), dump_recipe(recipe), name.strip(), request_id)
-        run = studio.training.start(LOCAL_ADMIN, asked)
+        run = studio.training.start(studio.actor, asked)
     except StudioError as error:
         return error_note(error), request_id
     watch = link("Watch its curve", address("runs", run=run.id))

@@ -11,14 +11,20 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+from studio.accounts import AccountService
 from studio.annotation import AnnotationService
+from studio.annotation.exchange_service import ExchangeService
+from studio.annotation.model_work import ModelWork
+from studio.annotation.review_service import ReviewService
 from studio.arena import ArenaService
-from studio.core import LOCAL_ADMIN, Actor, Audit, Database, Lineage, Settings
+from studio.core import LOCAL_ADMIN, Access, Actor, Audit, Database, Lineage, Role, Settings
 from studio.datasets import DatasetService, PreferenceResult, PreferenceSettings
+from studio.erasure import erase_person
 from studio.evaluation import EvaluationService
+from studio.hidden_jobs import HiddenJobs
 from studio.jobs import Job, JobService
 from studio.registry import RegistryService
 from studio.samples import import_samples
@@ -69,6 +75,8 @@ class Studio:
     database: Database
     lineage: Lineage
     audit: Audit
+    access: Access
+    accounts: AccountService
     jobs: JobService
     datasets: DatasetService
     registry: RegistryService
@@ -77,7 +85,15 @@ class Studio:
     evaluation: EvaluationService
     arena: ArenaService
     annotation: AnnotationService
+    model_work: ModelWork
+    review: ReviewService
+    exchange: ExchangeService
+    actor: Actor = LOCAL_ADMIN
     _heart: _Heart = field(default_factory=_Heart, repr=False)
+
+    def acting(self, actor: Actor) -> Studio:
+        """The same studio with ``actor`` at the desk: what a page does, it does as that person."""
+        return replace(self, actor=actor)
 
     def start(self) -> None:
         """Settle what ended while nobody looked, prepare a first start, and begin the heartbeat."""
@@ -103,10 +119,12 @@ class Studio:
         """Make good what an earlier attempt could not settle: a full disk or a locked database passes."""
         _guarded(self.datasets.settle_again)
         _guarded(partial(self.training.settle, ()))
+        _guarded(self.model_work.settle_again)
 
     def settle(self, ended: tuple[Job, ...]) -> None:
         """Hand ended jobs to the rooms whose work they were; doing it twice changes nothing."""
-        for settle in (self.datasets.settle, self.registry.settle, self.training.settle):
+        rooms = (self.datasets, self.registry, self.training, self.model_work)
+        for settle in (room.settle for room in rooms):
             # One room's failure must not keep the outcome from the others.
             _guarded(partial(settle, ended))
 
@@ -118,6 +136,7 @@ class Studio:
         join: tuple[str, ...] = (),
         *,
         include_scripted: bool = False,
+        leave_out_protected: bool = False,
     ) -> PreferenceResult:
         """A preference dataset version from every vote, label and thumb, joined by ``join``.
 
@@ -125,7 +144,8 @@ class Studio:
         of the loop's scripted voter are left out unless they are asked for.
 
         Raises:
-            InvalidInput: No pair remains; the details say what was left out and why.
+            InvalidInput: No pair remains, or a protected prompt would be trained on and is not to be left
+                out; the details say which, or what was left out and why.
         """
         votes = self.arena.judgements(actor)
         if not include_scripted:
@@ -133,7 +153,18 @@ class Studio:
             votes = tuple(vote for vote in votes if vote.id not in scripted)
         judgements = (*votes, *self.annotation.judgements(actor))
         opinions = self.arena.opinions(actor)
-        return self.datasets.build_preferences(actor, dataset, judgements, opinions, settings, join)
+        return self.datasets.build_preferences(
+            actor, dataset, judgements, opinions, settings, join, leave_out_protected=leave_out_protected
+        )
+
+    def erase(self, actor: Actor, name: str) -> str:
+        """Erase a person from every room; the pseudonym that stands in place of the name. For admins.
+
+        Raises:
+            NotFound: There is no such account.
+            Conflict: It is the last admin's.
+        """
+        return erase_person(self, actor, name).pseudonym
 
     def close(self) -> None:
         """Stop the heartbeat and the model servers; running jobs go on under their supervisors."""
@@ -149,6 +180,7 @@ def open_studio(settings: Settings) -> Studio:
     database = Database(settings.database_path)
     lineage = Lineage(database)
     audit = Audit(database)
+    access = Access(database, audit)
     jobs = JobService(
         database,
         settings.home,
@@ -156,26 +188,51 @@ def open_studio(settings: Settings) -> Studio:
         training_slots=settings.training_slots,
         stop_grace_seconds=settings.stop_grace_seconds,
     )
-    datasets = DatasetService(database, settings.home, jobs, lineage, audit, settings)
-    registry = RegistryService(database, settings.home, jobs, lineage, audit)
+    datasets = DatasetService(database, settings.home, jobs, lineage, audit, settings, access)
+    registry = RegistryService(database, settings.home, jobs, lineage, audit, access)
     training = TrainingService(database, settings.home, jobs, datasets, registry, lineage, audit)
     serving = ServingService(database, settings.home, registry, lineage, audit, settings)
+    evaluation = EvaluationService(settings.home, jobs, datasets, registry, audit)
+    jobs.hide_when(HiddenJobs(datasets, registry, training, evaluation))
     arena = ArenaService(database, serving, registry, lineage, audit)
-    serving.hide_when(arena.hides, arena.hidden)
+    serving.hide_when(arena.hides, arena.hidden, arena.beside_private)
+    accounts = AccountService(database, audit, settings)
+    annotation = AnnotationService(
+        database, datasets, lineage, audit, arena.pairs, known=partial(_can_log_in, accounts)
+    )
+    model_work = ModelWork(annotation.store, settings.home, jobs, datasets, registry, lineage)
+    annotation.subscribe(model_work)
     return Studio(
         settings=settings,
         database=database,
         lineage=lineage,
         audit=audit,
+        access=access,
+        accounts=accounts,
         jobs=jobs,
         datasets=datasets,
         registry=registry,
         training=training,
         serving=serving,
-        evaluation=EvaluationService(settings.home, jobs, datasets, registry, audit),
+        evaluation=evaluation,
         arena=arena,
-        annotation=AnnotationService(database, datasets, lineage, audit),
+        annotation=annotation,
+        model_work=model_work,
+        review=ReviewService(database, annotation.store, datasets, audit, partial(_deciders, accounts)),
+        exchange=ExchangeService(database, annotation.store, datasets, audit, settings),
     )
+
+
+def _can_log_in(accounts: AccountService, name: str) -> bool:
+    """Whether ``name`` is an account that is not disabled; every name is while there are no accounts."""
+    return accounts.actor(name) is not None or not accounts.exist()
+
+
+def _deciders(accounts: AccountService) -> frozenset[str]:
+    """The names of those who can log in and lead every annotation project."""
+    leading = (Role.ADMIN, Role.RESEARCHER)
+    found = accounts.list(LOCAL_ADMIN)
+    return frozenset(one.name for one in found if one.role in leading and not one.disabled)
 
 
 def _guarded(step: Callable[[], None]) -> None:

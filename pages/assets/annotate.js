@@ -1,424 +1,180 @@
-// The annotation card. Pairs are prefetched, a verdict is stored in the background, and the next pair is
-// there at once. Every text goes in through textContent.
-const $ = (name) => element.querySelector(`[data-part=${name}]`);
-const PREFETCH = 10;        // pairs asked for at a time
-const REFILL_AT = 5;        // ask for more when fewer are left
-const MIN_VIEW_MS = 400;    // hammered keys would judge unread pairs
-const MOST_CELLS = 4e6;     // of the table that compares two answers
-const ACTIONS = { 1: "a", 2: "b", 3: "tie", 4: "both_bad", s: "skip", u: "undo", d: "differences", g: "guideline" };
-const VERDICTS = new Set(["a", "b", "tie", "both_bad", "skip"]);
+// The annotation card: keys and buttons, and the project that the address names. What they do is the desk's.
+const TASK_KEYS = {
+  preference: { 1: "a", 2: "b", 3: "tie", 4: "both_bad" },
+  accept: { 1: "accept", 2: "reject" },
+  edit: { 1: "fine" },
+  rating: {},
+};
+const KEYS = { s: "skip", u: "undo", e: "edit", d: "differences", g: "guideline", h: "history", "?": "help", enter: "store" };
+const VERDICTS = new Set(["a", "b", "tie", "both_bad", "accept", "reject", "fine"]);
+const TYPING = "input, textarea, select, [contenteditable]:not([contenteditable=false])";
+const SCROLLS = "[data-part=prompt], [data-part=a], [data-part=b], [data-part=guideline]";
+const HEARTBEAT_MS = 5000;
 
-let queue = null;           // {id, name, guideline} of the open queue
-let visit = 0;              // counts openings, so that a late answer of an earlier queue is dropped
-let current = null;
-let buffer = [];
-let known = new Map();      // item id -> item, for an undo
-let setAside = new Set();   // skipped in this sitting: offered again only when asked for
-let pending = [];           // labels that are not stored yet, oldest first
-let progress = null;
-let streak = 0;
-let shownAt = 0;
-let seenSince = 0;          // when the card was last uncovered, for the active time
-let seenFor = 0;
-let marking = false;        // are differences marked?
-let refilling = null;
-let flushing = null;
-let undoing = false;
-let dry = false;            // did the last refill bring nothing?
-
-const api = (path) => `${tandem.parent()}/annotation${path && `/${path}`}`;
-
-// randomUUID exists on HTTPS and localhost only.
-function nonce() {
-  if (crypto.randomUUID) return crypto.randomUUID();
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-// ---- what the browser keeps until it is stored ----
-const storageKey = () => `tandem-labels:${queue.id}`;
-function remember() {
-  try {
-    if (pending.length) localStorage.setItem(storageKey(), JSON.stringify(pending));
-    else localStorage.removeItem(storageKey());
-  } catch (error) { /* private mode: they are kept while the page is open */ }
-}
-function recall() {
-  try { return JSON.parse(localStorage.getItem(storageKey())) || []; } catch (error) { return []; }
-}
-
-// ---- requests ----
-class Refused extends Error {}
-async function call(path, body) {
-  const options = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const answer = await fetch(api(path), options || {});
-  if (answer.ok) return answer.json();
-  const told = await answer.json().catch(() => ({}));
-  const words = (told.error && told.error.message) || `The studio answered ${answer.status}.`;
-  const lasting = answer.status < 500 && answer.status !== 408 && answer.status !== 429;
-  throw lasting ? new Refused(words) : new Error(words);
-}
-const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-
-function trouble(text) {
-  $("trouble").hidden = !text;
-  $("trouble").textContent = text || "";
-}
-
-// Sends what is pending, one after the other and in order; a failure is tried again, a refusal is named.
-function flush() {
-  if (!flushing) {
-    const work = sendAll(visit).finally(() => { if (flushing === work) flushing = null; });
-    flushing = work;
-  }
-  return flushing;
-}
-async function sendAll(mine) {
-  let wait = 500;
-  while (pending.length && mine === visit) {
-    try {
-      const stored = await call(`${queue.id}/labels`, pending[0]);
-      if (mine !== visit) return;
-      pending.shift();
-      progress = stored.progress;
-      wait = 500;
-      trouble("");
-    } catch (error) {
-      if (mine !== visit) return;
-      if (error instanceof Refused) {
-        pending.shift();
-        trouble(`A label was refused: ${error.message}`);
-      } else {
-        const many = pending.length === 1 ? "1 label is" : `${pending.length} labels are`;
-        trouble(`${many} not stored yet and kept in this browser. Trying again.`);
-        await sleep(wait);
-        wait = Math.min(wait * 2, 10000);
-      }
-    }
-    remember();
-    drawProgress();
-  }
-}
-
-// Fetches more pairs; only one fetch at a time. Once one brings nothing, the queue is dry.
-function refill() {
-  if (!refilling) {
-    const work = fetchMore(visit).finally(() => { if (refilling === work) refilling = null; });
-    refilling = work;
-  }
-  return refilling;
-}
-async function fetchMore(mine) {
-  let items = null;
-  let held;
-  while (!items) {
-    held = new Set([...setAside, ...pending.map((label) => label.item_id), ...buffer.map((item) => item.id)]);
-    if (current) held.add(current.id);
-    // The server takes 100; those at hand matter most and stand last.
-    const after = [...held].slice(-100).map((id) => `&after=${encodeURIComponent(id)}`).join("");
-    try {
-      items = await call(`${queue.id}/next?count=${PREFETCH}${after}`);
-    } catch (error) {
-      if (mine !== visit) return;
-      trouble(`The next pairs could not be fetched. Trying again. ${error.message}`);
-      await sleep(1500);
-    }
-    if (mine !== visit) return;
-  }
-  // Meanwhile something may have been judged or brought back.
-  [...pending.map((label) => label.item_id), ...buffer.map((item) => item.id)].forEach((id) => held.add(id));
-  if (current) held.add(current.id);
-  const fresh = items.filter((item) => !held.has(item.id));
-  fresh.forEach((item) => known.set(item.id, item));
-  buffer.push(...fresh);
-  dry = !fresh.length;
-  // The queue may have run empty while this was under way: the card waits for it.
-  if (!current) show();
-}
-
-// ---- the card ----
-const text = (messages) => messages.map((message) => message.content).join("\n\n");
-
-function show() {
-  current = buffer.shift() || null;
-  if (current) draw();
-  else if (dry) finish();
-  else $("body").setAttribute("aria-busy", "true");
-  if (buffer.length < REFILL_AT && !dry) refill();
-  drawProgress();
-}
-
-function draw() {
-  $("body").hidden = $("keys").hidden = $("votes").hidden = false;
-  $("done").hidden = true;
-  $("body").removeAttribute("aria-busy");
-  const prompt = $("prompt");
-  prompt.replaceChildren(...current.prompt.map((message) => {
-    const box = document.createElement("div");
-    box.className = "td-message";
-    const speaker = document.createElement("span");
-    speaker.className = "td-speaker";
-    speaker.textContent = message.role.charAt(0).toUpperCase() + message.role.slice(1);
-    const words = document.createElement("div");
-    words.className = "td-text";
-    words.textContent = message.content;
-    box.append(speaker, words);
-    return box;
-  }));
-  drawAnswers();
-  prompt.scrollTop = $("a").scrollTop = $("b").scrollTop = 0;
-  shownAt = performance.now();
-  seenFor = 0;
-  seenSince = document.hidden ? 0 : shownAt;
-  element.dispatchEvent(new CustomEvent("pair", { detail: current.id, bubbles: true }));
-}
-
-function drawAnswers() {
-  const [a, b] = [text(current.a), text(current.b)];
-  const marked = marking ? differences(a, b) : null;
-  fill($("a"), marked ? marked.a : [[a, false]]);
-  fill($("b"), marked ? marked.b : [[b, false]]);
-}
-function fill(box, pieces) {
-  box.replaceChildren(...pieces.map(([words, only]) => {
-    if (!only) return document.createTextNode(words);
-    const mark = document.createElement("mark");
-    mark.textContent = words;
-    return mark;
-  }));
-}
-
-// Words that stand in one answer only, by the longest common subsequence; null where that is too much work.
-function differences(a, b) {
-  const [left, right] = [a, b].map((words) => words.match(/\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu) || []);
-  let head = 0;
-  while (head < left.length && head < right.length && left[head] === right[head]) head += 1;
-  const [m, n] = [left.length - head, right.length - head];
-  if (m * n > MOST_CELLS) return null;
-  const width = n + 1;
-  const table = new Uint32Array((m + 1) * width);
-  for (let i = m - 1; i >= 0; i -= 1) {
-    for (let j = n - 1; j >= 0; j -= 1) {
-      table[i * width + j] = left[head + i] === right[head + j]
-        ? table[(i + 1) * width + j + 1] + 1
-        : Math.max(table[(i + 1) * width + j], table[i * width + j + 1]);
-    }
-  }
-  const found = { a: [], b: [] };
-  const add = (side, word, only) => {
-    const last = found[side][found[side].length - 1];
-    if (last && last[1] === only) last[0] += word; else found[side].push([word, only]);
-  };
-  left.slice(0, head).forEach((word) => { add("a", word, false); add("b", word, false); });
-  let [i, j] = [0, 0];
-  while (i < m || j < n) {
-    if (i < m && j < n && left[head + i] === right[head + j]) {
-      add("a", left[head + i], false);
-      add("b", right[head + j], false);
-      i += 1;
-      j += 1;
-    } else if (j >= n || (i < m && table[(i + 1) * width + j] >= table[i * width + j + 1])) {
-      add("a", left[head + i], true);
-      i += 1;
-    } else {
-      add("b", right[head + j], true);
-      j += 1;
-    }
-  }
-  return found;
-}
-
-function drawProgress() {
-  if (!progress) return;
-  const waiting = pending.filter((label) => label.outcome !== "skip").length;
-  const labelled = Math.min(progress.labelled + waiting, progress.total);
-  const parts = [`${labelled.toLocaleString("en")} of ${progress.total.toLocaleString("en")} labelled`];
-  if (progress.skipped) parts.push(`${progress.skipped} set aside`);
-  if (streak > 1) parts.push(`${streak} in this sitting`);
-  $("progress").textContent = parts.join(" · ");
-  $("bar").style.setProperty("--part", progress.total ? labelled / progress.total : 0);
-  $("bar").setAttribute("aria-valuenow", progress.total ? Math.round((100 * labelled) / progress.total) : 0);
-}
-
-function link(label, href, primary) {
-  const made = document.createElement("a");
-  made.className = `td-button${primary ? " td-primary" : ""}`;
-  made.href = href;
-  made.dataset.go = "";
-  made.textContent = label;
-  return made;
-}
-
-async function finish() {
-  const mine = visit;
-  await flush();
-  if (mine !== visit || current) return;
-  $("body").hidden = $("votes").hidden = true;
-  $("keys").hidden = $("done").hidden = false;
-  const aside = setAside.size;
-  const actions = [link("Build preferences", "?tab=data&build=preferences", true)];
-  if (aside) {
-    const again = document.createElement("button");
-    again.type = "button";
-    again.className = "td-button";
-    again.textContent = `Look again at ${aside} set aside`;
-    again.addEventListener("click", () => {
-      setAside.clear();
-      dry = false;
-      refill();
-    });
-    actions.unshift(again);
-  }
-  $("done-title").textContent = aside ? "Every other pair is labelled." : "Every pair is labelled.";
-  $("done-words").textContent = "Next, build a preference dataset from the labels and train on it.";
-  $("done-actions").replaceChildren(...actions);
-  drawProgress();
-}
-
-// ---- what a key or button does ----
-function judge(outcome) {
-  const now = performance.now();
-  if (!current || undoing || now - shownAt < MIN_VIEW_MS) return;
-  if (seenSince) seenFor += now - seenSince;
-  pending.push({
-    item_id: current.id,
-    outcome,
-    nonce: nonce(),
-    shown_at: (Date.now() - (now - shownAt)) / 1000,
-    active_seconds: seenFor / 1000,
-  });
-  remember();
-  if (outcome === "skip") setAside.add(current.id); else streak += 1;
-  current = null;
-  show();
-  flush();
-}
-
-async function undo() {
-  if (undoing || !queue) return;
-  undoing = true;
-  const mine = visit;
-  const key = nonce();
-  try {
-    // The first of the pending labels is on its way; later ones are only here.
-    if (pending.length > 1) {
-      const label = pending.pop();
-      remember();
-      await bringBack(label, mine);
-      return;
-    }
-    await flush();
-    const taken = await call(`${queue.id}/undo`, { nonce: key });
-    if (mine !== visit) return;
-    progress = taken.progress;
-    if (!taken.label) {
-      trouble("There is nothing to take back.");
-      return;
-    }
-    trouble("");
-    await bringBack(taken.label, mine);
-  } catch (error) {
-    if (mine === visit) trouble(`The label could not be taken back: ${error.message}`);
-  } finally {
-    undoing = false;
-  }
-}
-
-async function bringBack(label, mine) {
-  const id = label.item_id;
-  if (label.outcome !== "skip") streak = Math.max(0, streak - 1);
-  setAside.delete(id);
-  if (!known.has(id)) {
-    // Labelled in an earlier sitting: it is free again, so the server offers it.
-    const held = [...buffer, ...(current ? [current] : [])].map((item) => `after=${encodeURIComponent(item.id)}`);
-    (await call(`${queue.id}/next?count=50&${held.join("&")}`)).forEach((item) => known.set(item.id, item));
-  }
-  if (mine !== visit || !known.has(id)) return;
-  buffer = buffer.filter((item) => item.id !== id);
-  if (current && current.id !== id) buffer.unshift(current);
-  current = known.get(id);
-  draw();
-  drawProgress();
-}
+let desk = null;
+let wanted = "";            // the project that is open or on its way
 
 function act(name) {
-  if (VERDICTS.has(name)) judge(name);
-  else if (name === "undo") undo();
-  else if (name === "differences") {
-    marking = !marking;
-    element.querySelector("[data-act=differences]").setAttribute("aria-pressed", marking);
-    if (current) drawAnswers();
-  } else if (name === "guideline") {
-    const box = $("guideline");
-    box.hidden = !box.hidden;
-    element.querySelector("[data-act=guideline]").setAttribute("aria-expanded", !box.hidden);
+  if (name === "guideline") toggleGuideline($("guideline").hidden);
+  else if (name === "help") openDialog("help");
+  else if (!desk) return;
+  else if (name === "undo") desk.undo();
+  else if (name === "history") openHistory(desk);
+  else if (!desk.current) return;
+  else if (VERDICTS.has(name)) (name.length === 1 ? desk.judge : desk.give)(name);
+  else if (name === "store") desk.store();
+  else if (name === "skip") openSkip(desk.skip);
+  else if (name === "edit") desk.editor.open();
+  else if (name === "keep") desk.editor.keep();
+  else if (name === "discard") desk.editor.discard();
+  else if (name === "leave") desk.leave();
+  else if (name === "differences" && desk.current.b.length) {
+    desk.marking = !desk.marking;
+    drawAnswers(desk);
   }
 }
 
-const TYPING = "input, textarea, select, [contenteditable]:not([contenteditable=false])";
-document.addEventListener("keydown", (event) => {
-  if (!queue || event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (event.target.closest && event.target.closest(TYPING)) return;
-  if ($("card").hidden || !element.offsetParent || !tandem.shown("annotate")) return;
-  const name = ACTIONS[event.key.toLowerCase()];
+// ---- keys ----
+// Arrows: before choosing they lean or change the side, after choosing they say by how much.
+function arrow(key) {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[key];
+  if (desk.project.task === "rating" && step && desk.current && desk.current.b.length) {
+    desk.choice.side = step < 0 ? "a" : "b";
+    drawChoice(desk);
+    return true;
+  }
+  if (desk.project.task !== "preference") return false;
+  if (step && desk.current) {
+    const from = desk.choice.lean || 0;
+    desk.lean(Math.max(-3, Math.min(3, from + step)));
+    return true;
+  }
+  if (step || !desk.last || !["a", "b"].includes(desk.last.verdict)) return false;
+  const strength = (desk.last.strength || 0) + (key === "ArrowUp" ? 1 : -1);
+  if (strength <= 3) desk.amend(Math.max(0, strength) || null);
+  return true;
+}
+
+// Keys while somebody writes: Ctrl Enter stores or keeps, Esc goes back to the card.
+function whileTyping(event) {
+  const inEditor = event.target.closest("[data-part=editor]");
+  if (!inEditor || event.isComposing || !element.contains(inEditor)) return;
+  const store = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+  if (!store && event.key !== "Escape") return;
+  event.preventDefault();
+  if (store && desk.project.task === "edit") desk.store();
+  desk.editor.keep();
+}
+
+function onKey(event) {
+  if (!desk || dialogOpen() || !element.offsetParent || !tandem.shown("annotate")) return;
+  const target = event.target.closest ? event.target : document.body;
+  if (target.closest(TYPING)) { whileTyping(event); return; }
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  // Enter presses the button that has the focus; a tab strip and a box that scrolls keep their arrows.
+  if (event.key === "Enter" && target.closest("button, a, summary")) return;
+  if (event.key.startsWith("Arrow")) {
+    const scrolls = target.closest(SCROLLS);
+    if (target.closest("[role=tab]") || (scrolls && scrolls.scrollHeight > scrolls.clientHeight)) return;
+    if (arrow(event.key)) event.preventDefault();
+    return;
+  }
+  if (desk.project.task === "rating" && /^[1-5]$/.test(event.key)) {
+    desk.rate(desk.choice.side, Number(event.key));
+    event.preventDefault();
+    return;
+  }
+  const name = TASK_KEYS[desk.project.task][event.key] || KEYS[event.key.toLowerCase()];
   if (!name) return;
   event.preventDefault();
   act(name);
-});
-element.addEventListener("click", (event) => {
-  const pressed = event.target.closest("[data-act]");
-  if (pressed) act(pressed.dataset.act);
-});
-document.addEventListener("visibilitychange", () => {
-  const now = performance.now();
-  if (document.hidden) {
-    if (seenSince) seenFor += now - seenSince;
-    seenSince = 0;
-  } else if (current) seenSince = now;
-});
+}
 
-// ---- opening and leaving a queue ----
+// ---- buttons ----
+function onClick(event) {
+  if (event.target.closest("[data-close]")) { event.target.closest("dialog").close(); return; }
+  // A tap beside a dialog closes it.
+  if (event.target.matches("dialog")) { event.target.close(); return; }
+  const button = event.target.closest("[data-act], [data-lean], [data-rate], [data-amend]");
+  if (!button) return;
+  // After a click the keys belong to the card again; who tabs here keeps the focus.
+  if (event.detail) button.blur();
+  const { act: name, lean, rate, amend } = button.dataset;
+  if (name) act(name);
+  else if (!desk || !desk.current) { if (amend && desk) desk.amend(Number(amend)); }
+  else if (lean !== undefined) desk.lean(desk.choice.lean === Number(lean) ? null : Number(lean));
+  else if (rate) desk.rate(rate[0], Number(rate[1]));
+  else desk.amend(desk.last && desk.last.strength === Number(amend) ? null : Number(amend));
+}
+
+// ---- signs of life ----
+function alive() {
+  if (!desk) return;
+  const now = performance.now();
+  const wasIdle = desk.clock.idle(now);
+  desk.clock.touch(now);
+  if (wasIdle && !document.hidden) desk.beat();
+}
+function onVisibility() {
+  if (!desk) return;
+  if (document.hidden) desk.clock.hide(performance.now());
+  else {
+    desk.clock.show(performance.now());
+    desk.outbox.hurry();
+    desk.beat();
+  }
+}
+
+// ---- opening and leaving a project ----
 function close() {
-  visit += 1;
-  queue = current = progress = null;
-  buffer = [];
-  pending = [];
-  known = new Map();
-  setAside = new Set();
-  refilling = flushing = null;
-  streak = 0;
-  dry = marking = undoing = false;
-  trouble("");
+  if (desk) desk.close();
+  desk = null;
+  wanted = "";
+  all("dialog").forEach((dialog) => dialog.close());
+  ["trouble", "notice"].forEach((part) => say(part, ""));
+  drawLast(null);
+  toggleGuideline(false);
 }
 
 async function open(id) {
   close();
-  const mine = visit;
-  $("body").hidden = $("done").hidden = $("keys").hidden = true;
-  $("name").textContent = "";
+  wanted = id;
+  ["body", "done", "keys"].forEach((part) => { $(part).hidden = true; });
+  $("name").textContent = $("progress").textContent = "";
+  const calls = makeCalls(id);
   try {
-    const [queues, so_far] = await Promise.all([call(""), call(`${encodeURIComponent(id)}/progress`)]);
-    if (mine !== visit) return;
-    queue = queues.find((one) => one.id === id);
-    progress = so_far;
+    const [project, progress, person] = await Promise.all([calls.project(), calls.progress(), calls.person()]);
+    if (wanted !== id) return;
+    desk = makeDesk({ calls, project, progress, person, isOpen: () => desk !== null && desk.calls === calls });
   } catch (error) {
-    if (mine === visit) trouble(error.message);
+    if (wanted !== id) return;
+    wanted = "";
+    const login = `${tandem.parent()}/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+    say("trouble", error.message, ...(error instanceof LoggedOut ? [make("a", { class: "td-text-link", href: login, text: "Log in" })] : []));
     return;
   }
-  $("name").textContent = queue.name;
-  $("guideline").textContent = queue.guideline || "This queue has no guideline. Choose the answer you would rather be given.";
-  pending = recall();
-  drawProgress();
-  flush();
-  if (mine === visit) show();
+  $("name").textContent = desk.project.name;
+  fitTask(desk.project.task);
+  desk.begin();
 }
 
-// The address is the truth; without a queue in it the chooser is shown instead.
+// The address is the truth; without a project in it the list is shown instead.
 function arrive() {
-  const wanted = tandem.query().get("queue") || "";
-  const here = Boolean(wanted);
+  const id = tandem.query().get("project") || "";
+  const here = Boolean(id);
   $("card").hidden = !here;
   document.body.classList.toggle("tandem-labelling", here);
-  if (here && (!queue || queue.id !== wanted)) open(wanted);
-  if (!here && queue) close();
+  if (here && wanted !== id) open(id);
+  if (!here && (desk || wanted)) close();
 }
+
+document.addEventListener("keydown", onKey);
+element.addEventListener("click", onClick);
+["keydown", "pointerdown", "pointermove", "wheel", "scroll"].forEach((name) => {
+  document.addEventListener(name, alive, { capture: true, passive: true });
+});
+document.addEventListener("visibilitychange", onVisibility);
+window.addEventListener("pagehide", close);
+window.addEventListener("pageshow", (event) => { if (event.persisted) arrive(); });
+setInterval(() => { if (desk) desk.beat(); }, HEARTBEAT_MS);
 tandem.onVisit("annotate", arrive);

@@ -6,7 +6,8 @@ window.tandem = (() => {
   const KEPT = ["__theme"];
   const button = (tab) => document.getElementById(`tab-${tab}-button`);
   const query = () => new URLSearchParams(location.search);
-  const tab = () => query().get("tab") || "home";
+  const tabs = () => [...document.querySelectorAll("[role=tab][data-tab-id]")].map((one) => one.dataset.tabId);
+  const tab = () => query().get("tab") || tabs()[0] || "home";
   let selecting = false;
 
   function select(name) {
@@ -26,7 +27,13 @@ window.tandem = (() => {
     history[replace ? "replaceState" : "pushState"](null, "", `?${next}`);
   }
 
+  // A page that is not behind this door: people stay at the first one that is.
+  function stay() {
+    if (!button(tab()) && tabs().length) write(`?tab=${tabs()[0]}`, true);
+  }
+
   function arrive() {
+    stay();
     select(tab());
     announce(tab());
   }
@@ -37,6 +44,13 @@ window.tandem = (() => {
     write(search, replace);
     arrive();
     if (before !== tab()) window.scrollTo({ top: 0 });
+  }
+
+  // A page that is not behind this door is behind the studio's.
+  function follow(href, replace) {
+    const wanted = new URLSearchParams(href).get("tab");
+    if (tabs().length && !button(wanted)) location.assign(`${parent()}/studio/${href}`);
+    else go(href, { replace });
   }
 
   // Change some parameters of the present address; an empty value removes one.
@@ -66,8 +80,9 @@ window.tandem = (() => {
     const link = event.target.closest('a[data-go], a[href^="?tab="]');
     if (link) {
       event.preventDefault();
-      go(link.getAttribute("href"), { replace: link.dataset.go === "replace" });
+      follow(link.getAttribute("href"), link.dataset.go === "replace");
     }
+    if (event.target.closest("[data-theme-toggle]")) toggleTheme();
     const copied = event.target.closest("[data-copy]");
     if (copied && navigator.clipboard) {
       navigator.clipboard.writeText(copied.dataset.copy);
@@ -85,13 +100,14 @@ window.tandem = (() => {
     change({ [name]: [...ticked].join(",") }, { replace: true });
   });
 
-  // A search box <input data-search="q"> keeps its text in the address.
+  // A search box <input data-search="q"> keeps its text in the address, and takes out what it drops.
   let typing;
   document.addEventListener("input", (event) => {
-    const name = event.target.dataset && event.target.dataset.search;
+    const { search: name, drops } = event.target.dataset || {};
     if (!name) return;
     clearTimeout(typing);
-    typing = setTimeout(() => change({ [name]: event.target.value.trim() }, { replace: true }), 200);
+    const values = () => ({ ...(drops && { [drops]: "" }), [name]: event.target.value.trim() });
+    typing = setTimeout(() => change(values(), { replace: true }), 200);
   });
 
   function toggleTheme() {
@@ -117,7 +133,7 @@ window.tandem = (() => {
     if (!document.querySelector("[role=tab][data-tab-id]")) return;
     observer.disconnect();
     rememberedTheme();
-    if (!button(tab())) write("?tab=home", true);
+    stay();
     select(tab());
   }).observe(document, { childList: true, subtree: true });
 

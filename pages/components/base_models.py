@@ -12,7 +12,7 @@ from pages.components.markup import address, copyable, error_note, link, note, p
 from pages.components.snapshots import MODEL_JOBS
 from pages.components.visits import block
 from pages.components.wiring import listen
-from studio.core import LOCAL_ADMIN, InvalidInput, StudioError
+from studio.core import InvalidInput, StudioError
 from studio.jobs import Job, JobState
 from studio.registry import BaseSource, ModelVersion
 from studio.studio import Studio
@@ -23,7 +23,7 @@ _RECENT_JOBS = 20
 
 def on_their_way(studio: Studio) -> Markup:
     """Conversions and downloads with their progress, and the newest one if it failed."""
-    jobs = [job for job in studio.jobs.list(LOCAL_ADMIN, limit=_RECENT_JOBS) if job.kind in MODEL_JOBS]
+    jobs = [job for job in studio.jobs.list(studio.actor, limit=_RECENT_JOBS) if job.kind in MODEL_JOBS]
     shown = [job for job in jobs if not job.state.final]
     if not shown and jobs and jobs[0].state in (JobState.FAILED, JobState.LOST):
         shown = jobs[:1]
@@ -37,7 +37,7 @@ def _job(studio: Studio, job: Job) -> Markup:
     if job.state.final:
         sentence = Markup("<strong>{} failed.</strong> {}").format(title, job.reason)
         return note(sentence, "td-bad", (Markup("Job {}").format(copyable(job.id)),))
-    bar = progress_bar(studio.jobs.progress(LOCAL_ADMIN, job.id))
+    bar = progress_bar(studio.jobs.progress(studio.actor, job.id))
     return Markup('<div class="td-card"><div class="td-job-head"><strong>{}</strong>{}</div>{}</div>').format(
         title, state_chip(job.state), bar
     )
@@ -51,7 +51,7 @@ def register(studio: Studio, *, location: str, name: str, licence: str, revision
             raise InvalidInput(
                 "No place was given.", "Give a folder on this machine, or organisation/name on the Hub."
             )
-        made = studio.registry.register(LOCAL_ADMIN, source)
+        made = studio.registry.register(studio.actor, source)
     except StudioError as error:
         return error_note(error), gr.skip(), gr.skip()
     if isinstance(made, ModelVersion):

@@ -47,6 +47,11 @@ def button(label: str, href: str, *, primary: bool = True) -> Markup:
     return Markup('<a class="{}" href="{}" data-go>{}</a>').format(kind, href, label)
 
 
+def way_out(label: str, href: str) -> Markup:
+    """A link that looks like a button and leaves this application, such as for ``../login``."""
+    return Markup('<a class="td-button td-primary" href="{}">{}</a>').format(href, label)
+
+
 def page_head(title: str, purpose: str, action: Markup | None = None) -> Markup:
     """The opening of a page: its name, one line that says what it is for, and its primary action."""
     words = Markup("<div><h1>{}</h1><p>{}</p></div>").format(title, purpose)

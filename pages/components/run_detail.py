@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from pages.components.marks import marks_note
 from pages.components.markup import address, copyable, facts, link, note, progress_bar, state_chip, tag
 from pages.components.wording import ago, count, duration, parameters, significant, size, stamp
-from studio.core import LOCAL_ADMIN, StudioError
+from studio.core import StudioError
 from studio.jobs import JobState
 from studio.studio import Studio
 from studio.training import Recipe, Run, Stage, parse_recipe
@@ -108,7 +109,7 @@ def _preference(recipe: Recipe) -> tuple[str, ...]:
 def run_facts(studio: Studio, run: Run) -> Markup:
     """Where it came from, what it made, and what it took."""
     took = (run.ended_at or run.created_at) - run.created_at
-    return facts(
+    return marks_note(run.marks) + facts(
         {
             "Made": _made(studio, run),
             "From": _version(studio, run.model_version_id),
@@ -126,7 +127,7 @@ def run_facts(studio: Studio, run: Run) -> Markup:
 def _made(studio: Studio, run: Run) -> object:
     if run.output_version_id is None:
         return ""
-    version = studio.registry.version(LOCAL_ADMIN, run.output_version_id)
+    version = studio.registry.version(studio.actor, run.output_version_id)
     made = link(version.reference, address("models", model=version.id))
     compare = link("compare it with what it came from", _comparison(run))
     return Markup("{} ({} parameters), {}").format(made, parameters(version.parameters), compare)
@@ -138,7 +139,7 @@ def _comparison(run: Run) -> str:
 
 def _version(studio: Studio, identity: str) -> object:
     try:
-        version = studio.registry.version(LOCAL_ADMIN, identity)
+        version = studio.registry.version(studio.actor, identity)
     except StudioError:
         return identity
     return link(version.reference, address("models", model=version.id))
@@ -146,7 +147,7 @@ def _version(studio: Studio, identity: str) -> object:
 
 def _dataset(studio: Studio, identity: str) -> Markup:
     try:
-        version = studio.datasets.version(LOCAL_ADMIN, identity)
+        version = studio.datasets.version(studio.actor, identity)
     except StudioError:
         return Markup("{}").format(identity)
     return link(version.reference, address("data", version=version.id))

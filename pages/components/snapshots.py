@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pages.components.guidance import Snapshot
-from studio.core import LOCAL_ADMIN
 from studio.datasets import DatasetSummary, Outcome, SchemaKind, Split
 from studio.jobs import JobState
 from studio.registry import ModelKind, ModelVersion
@@ -19,11 +18,11 @@ MODEL_JOBS = ("embedded_model", "model_download")
 
 def look(studio: Studio) -> Snapshot:
     """What the studio holds at this moment."""
-    datasets = studio.datasets.list(LOCAL_ADMIN)
-    runs = studio.training.list(LOCAL_ADMIN)
-    models = studio.registry.list(LOCAL_ADMIN)
-    working = [job for job in studio.jobs.list(LOCAL_ADMIN) if not job.state.final]
-    live = [d for d in studio.serving.deployments(LOCAL_ADMIN) if d.state is DeploymentState.LIVE]
+    datasets = studio.datasets.list(studio.actor)
+    runs = studio.training.list(studio.actor)
+    models = studio.registry.list(studio.actor)
+    working = [job for job in studio.jobs.list(studio.actor) if not job.state.final]
+    live = [d for d in studio.serving.deployments(studio.actor) if d.state is DeploymentState.LIVE]
     built = [summary for summary in datasets if _from_verdicts(summary)]
     return Snapshot(
         datasets=len(datasets),
@@ -45,18 +44,18 @@ def look(studio: Studio) -> Snapshot:
         labels=_labels(studio),
         deployments=len(live),
         deployed=tuple(deployment.name for deployment in live),
-        answers=sum(sum(studio.serving.variant_answers(LOCAL_ADMIN, d.name).values()) for d in live),
+        answers=sum(sum(studio.serving.variant_answers(studio.actor, d.name).values()) for d in live),
     )
 
 
 def _decided(studio: Studio) -> int:
-    outcomes = studio.arena.outcomes(LOCAL_ADMIN)
+    outcomes = studio.arena.outcomes(studio.actor)
     return outcomes.get(Outcome.A, 0) + outcomes.get(Outcome.B, 0)
 
 
 def _labels(studio: Studio) -> int:
-    queues = studio.annotation.queues(LOCAL_ADMIN)
-    return sum(studio.annotation.progress(LOCAL_ADMIN, queue.id).labelled for queue in queues)
+    projects = studio.annotation.projects(studio.actor)
+    return sum(studio.annotation.progress(studio.actor, project.id).done for project in projects)
 
 
 def _newest(datasets: Sequence[DatasetSummary], kind: SchemaKind) -> str:

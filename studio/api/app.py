@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
 from studio import __version__
 from studio.api import (
+    accounts,
     annotation,
     assets,
+    audit,
     battles,
     datasets,
     deployments,
@@ -19,14 +22,21 @@ from studio.api import (
     feedback,
     health,
     jobs,
+    login,
     metrics,
     models,
+    oidc,
     predict,
+    review,
     runs,
+    sharing,
+    tokens,
     train,
 )
+from studio.api.doors import DOORS, Doors
 from studio.api.errors import install_error_handlers
 from studio.api.guard import Guard
+from studio.api.headers import SecurityHeaders
 from studio.studio import Studio
 
 _ROUTERS = (
@@ -36,14 +46,21 @@ _ROUTERS = (
     runs,
     jobs,
     models,
+    sharing,
     evaluations,
     battles,
     feedback,
     annotation,
+    review,
     deployments,
     predict,
     metrics,
+    accounts,
+    tokens,
+    audit,
     assets,
+    login,
+    oidc,
 )
 
 _DESCRIPTION = (
@@ -61,5 +78,21 @@ def create_api(studio: Studio) -> FastAPI:
     install_error_handlers(app)
     for module in _ROUTERS:
         app.include_router(module.router)
-    app.add_middleware(Guard, settings=studio.settings)
+    _guard(app, studio)
     return app
+
+
+def _guard(app: FastAPI, studio: Studio) -> None:
+    """What every request passes, from the last of these lines to the first."""
+    app.add_middleware(Doors, studio=studio)
+    # Without credentials: a page elsewhere speaks with a token or not at all. It is here even where no
+    # origin is invited, because Gradio adds a laxer one of its own to an application that has none.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(studio.settings.cross_origins),
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type"],
+        allow_credentials=False,
+    )
+    app.add_middleware(Guard, settings=studio.settings, single_user=lambda: not studio.accounts.exist())
+    app.add_middleware(SecurityHeaders, settings=studio.settings, doors=frozenset(DOORS))

@@ -8,11 +8,14 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
 
+from studio.api.context import PUBLIC
 from studio.core import Unavailable
 
 router = APIRouter(include_in_schema=False)
 
 _DAY = "public, max-age=86400"
+_HOUR = "public, max-age=3600"
+_DOOR_STYLES = Path(__file__).with_name("door.css")
 
 
 _ICON = (
@@ -21,16 +24,22 @@ _ICON = (
 )
 
 
-@router.get("/favicon.ico")
+@router.get("/favicon.ico", dependencies=[PUBLIC])
 def favicon() -> Response:
     """The two rings of the wordmark; browsers take the type over the name."""
     return Response(_ICON, media_type="image/svg+xml", headers={"Cache-Control": _DAY})
 
 
-@router.get("/assets/plotly.min.js")
+@router.get("/assets/plotly.min.js", dependencies=[PUBLIC])
 def plotly() -> FileResponse:
     """Plotly.js as the plotly package ships it."""
     return FileResponse(_plotly_path(), media_type="text/javascript", headers={"Cache-Control": _DAY})
+
+
+@router.get("/assets/door.css", dependencies=[PUBLIC])
+def door_styles() -> FileResponse:
+    """The style sheet of the log-in pages."""
+    return FileResponse(_DOOR_STYLES, media_type="text/css", headers={"Cache-Control": _HOUR})
 
 
 def _plotly_path() -> Path:

@@ -15,9 +15,9 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from studio.api.context import TheActor, TheStudio
+from studio.api.context import Scope, TheActor, TheStudio, allow
 from studio.arena import Battle, BattleSide, BattleStarted, Contender, Matchup, SideDelta, SideEnd
-from studio.core import StudioError
+from studio.core import Role, StudioError
 from studio.serving import ChatMessage, Sampling
 
 router = APIRouter(tags=["comparison"])
@@ -97,7 +97,11 @@ def battle_view(battle: Battle) -> BattleView:
     )
 
 
-@router.post("/conversations", status_code=201)
+@router.post(
+    "/conversations",
+    status_code=201,
+    dependencies=[allow(Role.RESEARCHER, Role.STAKEHOLDER, scope=Scope.CHAT)],
+)
 def begin(request: ConversationRequest, studio: TheStudio, actor: TheActor) -> ConversationView:
     """Begin a comparison."""
     if request.deployment:
@@ -112,7 +116,10 @@ def begin(request: ConversationRequest, studio: TheStudio, actor: TheActor) -> C
     return ConversationView(conversation_id=studio.arena.begin(actor, matchup))
 
 
-@router.post("/conversations/{conversation_id}/turns")
+@router.post(
+    "/conversations/{conversation_id}/turns",
+    dependencies=[allow(Role.RESEARCHER, Role.STAKEHOLDER, scope=Scope.CHAT)],
+)
 def turn(conversation_id: str, request: TurnRequest, studio: TheStudio, actor: TheActor) -> StreamingResponse:
     """Ask both; answers with one JSON object a line: ``battle``, then ``delta`` and ``end`` by side."""
     events = studio.arena.turn(actor, conversation_id, request.text)
@@ -121,7 +128,7 @@ def turn(conversation_id: str, request: TurnRequest, studio: TheStudio, actor: T
     return StreamingResponse(_lines(first, events), media_type="application/x-ndjson")
 
 
-@router.get("/battles")
+@router.get("/battles", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def battles(
     studio: TheStudio,
     actor: TheActor,
@@ -133,7 +140,7 @@ def battles(
     return [battle_view(battle) for battle in found]
 
 
-@router.get("/battles/{battle_id}")
+@router.get("/battles/{battle_id}", dependencies=[allow(Role.RESEARCHER, Role.STAKEHOLDER, scope=Scope.READ)])
 def battle(battle_id: str, studio: TheStudio, actor: TheActor) -> BattleView:
     """One battle."""
     return battle_view(studio.arena.battle(actor, battle_id))

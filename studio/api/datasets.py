@@ -10,13 +10,12 @@ from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from studio.api.context import TheActor, TheStudio
+from studio.api.context import Scope, TheActor, TheStudio, allow
+from studio.api.dataset_views import ReportView, VersionView, report_view, version_view
 from studio.api.jobs import JobView, job_view
-from studio.core import InvalidInput, NotFound, StudioError, new_id
+from studio.core import InvalidInput, NotFound, Role, StudioError, new_id
 from studio.datasets import (
     ColumnMap,
-    DatasetVersion,
-    ImportReport,
     ImportRequest,
     ImportResult,
     PreferenceReport,
@@ -32,22 +31,6 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 _LONGEST_NAME = 200
 
 
-class VersionView(BaseModel):
-    """One immutable version of a dataset."""
-
-    id: str
-    reference: str
-    dataset: str
-    number: int
-    kind: str
-    digest: str
-    rows: dict[str, int]
-    parents: list[str]
-    steps: list[dict[str, Any]]
-    licence: str
-    created_at: float
-
-
 class DatasetView(BaseModel):
     """A dataset with its newest version."""
 
@@ -56,23 +39,6 @@ class DatasetView(BaseModel):
     description: str
     versions: int
     latest: VersionView
-
-
-class RejectView(BaseModel):
-    """A row that was set aside."""
-
-    row: int
-    field: str
-    why: str
-
-
-class ReportView(BaseModel):
-    """What became of an imported file; ``rejected`` shows the first of the rejected rows."""
-
-    format: str
-    accepted_rows: int
-    rejected_rows: int
-    rejected: list[RejectView]
 
 
 class ImportedView(BaseModel):
@@ -134,13 +100,17 @@ class PageView(BaseModel):
 
 
 class JoinRequest(BaseModel):
-    """Versions of one kind to join into a version of ``dataset``."""
+    """Versions of one kind to join into a version of ``dataset``.
+
+    A prompt that is used for evaluation or as gold is refused among rows to train on, or left out.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     dataset: str = Field(min_length=1, max_length=100)
     versions: list[str] = Field(min_length=1, max_length=100)
     seed: int = 0
+    leave_out_protected: bool = False
 
 
 class PreferenceRequest(BaseModel):
@@ -155,6 +125,7 @@ class PreferenceRequest(BaseModel):
     minimum_agreement: float = Field(0.5, ge=0, le=1)
     use_better_answers: bool = True
     include_scripted: bool = False
+    leave_out_protected: bool = False
 
 
 class LeftOutView(BaseModel):
@@ -175,24 +146,7 @@ class PreferenceView(BaseModel):
     left_out: list[LeftOutView]
 
 
-def version_view(version: DatasetVersion) -> VersionView:
-    """A version as clients see it."""
-    return VersionView(
-        id=version.id,
-        reference=version.reference,
-        dataset=version.name,
-        number=version.number,
-        kind=version.kind.value,
-        digest=version.digest,
-        rows={split.value: count for split, count in version.rows.items()},
-        parents=list(version.parents),
-        steps=list(version.steps),
-        licence=version.licence,
-        created_at=version.created_at,
-    )
-
-
-@router.get("")
+@router.get("", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def list_datasets(studio: TheStudio, actor: TheActor) -> list[DatasetView]:
     """Every dataset with its newest version."""
     return [
@@ -207,7 +161,7 @@ def list_datasets(studio: TheStudio, actor: TheActor) -> list[DatasetView]:
     ]
 
 
-@router.post("/inspect")
+@router.post("/inspect", dependencies=[allow(Role.RESEARCHER, scope=Scope.DATA)])
 def inspect(
     path: Annotated[str, Form(max_length=4096)], studio: TheStudio, actor: TheActor
 ) -> InspectionView:
@@ -223,7 +177,7 @@ def inspect(
     )
 
 
-@router.post("/import", status_code=201)
+@router.post("/import", status_code=201, dependencies=[allow(Role.RESEARCHER, scope=Scope.DATA)])
 def import_path(request: PathImport, studio: TheStudio, actor: TheActor, response: Response) -> ImportedView:
     """Import a file by its path on the studio's machine; a large one answers 202 with the job."""
     wanted = ImportRequest(
@@ -238,7 +192,7 @@ def import_path(request: PathImport, studio: TheStudio, actor: TheActor, respons
     return _begun(studio.datasets.begin_import(actor, wanted), response)
 
 
-@router.post("/upload", status_code=201)
+@router.post("/upload", status_code=201, dependencies=[allow(Role.RESEARCHER, scope=Scope.DATA)])
 def upload(
     studio: TheStudio,
     actor: TheActor,
@@ -275,7 +229,7 @@ def upload(
     return _begun(begun, response)
 
 
-@router.get("/imports/{job_id}")
+@router.get("/imports/{job_id}", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def import_state(job_id: str, studio: TheStudio, actor: TheActor) -> ImportState:
     """How far the import of a large file is, and what became of it."""
     # The job first: where it is final, the outcome that is read after it is there.
@@ -289,18 +243,24 @@ def import_state(job_id: str, studio: TheStudio, actor: TheActor) -> ImportState
         state.error = ErrorView(message=error.message, todo=error.todo, details=list(error.details))
         return state
     if result:
-        state.version, state.report = version_view(result.version), _report(result.report)
+        state.version, state.report = version_view(result.version), report_view(result.report)
     return state
 
 
-@router.post("/join", status_code=201)
+@router.post("/join", status_code=201, dependencies=[allow(Role.RESEARCHER, scope=Scope.DATA)])
 def join(request: JoinRequest, studio: TheStudio, actor: TheActor) -> VersionView:
     """Join versions of one kind; a prompt that was held out stays held out."""
-    made = studio.datasets.join(actor, request.dataset, tuple(request.versions), request.seed)
+    made = studio.datasets.join(
+        actor,
+        request.dataset,
+        tuple(request.versions),
+        request.seed,
+        leave_out_protected=request.leave_out_protected,
+    )
     return version_view(made)
 
 
-@router.post("/preferences", status_code=201)
+@router.post("/preferences", status_code=201, dependencies=[allow(Role.RESEARCHER, scope=Scope.DATA)])
 def build_preferences(request: PreferenceRequest, studio: TheStudio, actor: TheActor) -> PreferenceView:
     """Build a preference dataset version from every vote, label and thumb there is."""
     settings = PreferenceSettings(
@@ -310,7 +270,12 @@ def build_preferences(request: PreferenceRequest, studio: TheStudio, actor: TheA
         use_better_answers=request.use_better_answers,
     )
     made = studio.build_preferences(
-        actor, request.dataset, settings, tuple(request.join), include_scripted=request.include_scripted
+        actor,
+        request.dataset,
+        settings,
+        tuple(request.join),
+        include_scripted=request.include_scripted,
+        leave_out_protected=request.leave_out_protected,
     )
     return PreferenceView(
         version=version_view(made.version),
@@ -322,19 +287,19 @@ def build_preferences(request: PreferenceRequest, studio: TheStudio, actor: TheA
     )
 
 
-@router.get("/{reference}")
+@router.get("/{reference}", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def version(reference: str, studio: TheStudio, actor: TheActor) -> VersionView:
     """One version by id, ``name@number`` or ``name`` (the newest)."""
     return version_view(studio.datasets.version(actor, reference))
 
 
-@router.get("/{reference}/versions")
+@router.get("/{reference}/versions", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def versions(reference: str, studio: TheStudio, actor: TheActor) -> list[VersionView]:
     """Every version of a dataset."""
     return [version_view(v) for v in studio.datasets.versions(actor, reference)]
 
 
-@router.get("/{reference}/rows")
+@router.get("/{reference}/rows", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def rows(
     reference: str,
     studio: TheStudio,
@@ -350,14 +315,14 @@ def rows(
     return PageView(rows=list(page.rows), first=page.first, total=page.total)
 
 
-@router.get("/{reference}/report")
+@router.get("/{reference}/report", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def report(reference: str, studio: TheStudio, actor: TheActor) -> ReportView | None:
     """The import report of a version; null where it was not imported."""
     found = studio.datasets.report(actor, studio.datasets.version(actor, reference).id)
-    return _report(found) if found else None
+    return report_view(found) if found else None
 
 
-@router.get("/{reference}/rejects")
+@router.get("/{reference}/rejects", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def rejects(reference: str, studio: TheStudio, actor: TheActor) -> FileResponse:
     """The rejected rows of an import as JSONL, each with its number, field and reason."""
     path = studio.datasets.rejects(actor, studio.datasets.version(actor, reference).id)
@@ -366,18 +331,9 @@ def rejects(reference: str, studio: TheStudio, actor: TheActor) -> FileResponse:
 
 def _begun(begun: ImportResult | Job, response: Response) -> ImportedView:
     if isinstance(begun, ImportResult):
-        return ImportedView(version=version_view(begun.version), report=_report(begun.report))
+        return ImportedView(version=version_view(begun.version), report=report_view(begun.report))
     response.status_code = 202
     return ImportedView(job=job_view(begun, None))
-
-
-def _report(found: ImportReport) -> ReportView:
-    return ReportView(
-        format=found.format.value,
-        accepted_rows=found.accepted_rows,
-        rejected_rows=found.rejected_rows,
-        rejected=[RejectView(row=r.row, field=r.field, why=r.why) for r in found.rejected],
-    )
 
 
 def _left_out(found: PreferenceReport) -> list[LeftOutView]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from studio.api.context import TheActor, TheStudio
+from studio.api.context import Scope, TheActor, TheStudio, allow
 from studio.arena import Experiment
+from studio.core import Role
 from studio.serving import Deployment, Sampling, VariantSpec
 
 router = APIRouter(tags=["deployments"])
@@ -87,7 +88,7 @@ class ExperimentView(BaseModel):
     variants: list[ScoreView]
 
 
-@router.post("/deploy", status_code=201)
+@router.post("/deploy", status_code=201, dependencies=[allow(Role.RESEARCHER, scope=Scope.DEPLOY)])
 def deploy(request: DeployRequest, studio: TheStudio, actor: TheActor) -> DeploymentView:
     """Create a deployment, or change what it answers with; the earlier state stays in its history."""
     variants = tuple(
@@ -103,37 +104,37 @@ def deploy(request: DeployRequest, studio: TheStudio, actor: TheActor) -> Deploy
     return _view(studio.serving.deploy(actor, request.name, variants), studio, actor)
 
 
-@router.get("/deployments")
+@router.get("/deployments", dependencies=[allow(Role.RESEARCHER, Role.STAKEHOLDER, scope=Scope.READ)])
 def deployments(studio: TheStudio, actor: TheActor) -> list[DeploymentView]:
     """Every deployment as it stands."""
     return [_view(found, studio, actor) for found in studio.serving.deployments(actor)]
 
 
-@router.get("/deployments/{name}")
+@router.get("/deployments/{name}", dependencies=[allow(Role.RESEARCHER, Role.STAKEHOLDER, scope=Scope.READ)])
 def deployment(name: str, studio: TheStudio, actor: TheActor) -> DeploymentView:
     """One deployment."""
     return _view(studio.serving.deployment(actor, name), studio, actor)
 
 
-@router.get("/deployments/{name}/history")
+@router.get("/deployments/{name}/history", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def history(name: str, studio: TheStudio, actor: TheActor) -> list[DeploymentView]:
     """Every state a deployment ever had."""
     return [_view(found, studio, actor) for found in studio.serving.history(actor, name)]
 
 
-@router.post("/deployments/{name}/rollback")
+@router.post("/deployments/{name}/rollback", dependencies=[allow(Role.RESEARCHER, scope=Scope.DEPLOY)])
 def rollback(name: str, request: RollbackRequest, studio: TheStudio, actor: TheActor) -> DeploymentView:
     """Make an earlier revision the current one, as a new revision."""
     return _view(studio.serving.rollback(actor, name, request.revision), studio, actor)
 
 
-@router.post("/deployments/{name}/retire")
+@router.post("/deployments/{name}/retire", dependencies=[allow(Role.RESEARCHER, scope=Scope.DEPLOY)])
 def retire(name: str, studio: TheStudio, actor: TheActor) -> DeploymentView:
     """Stop answering under this name; its history stays."""
     return _view(studio.serving.retire(actor, name), studio, actor)
 
 
-@router.get("/experiments")
+@router.get("/experiments", dependencies=[allow(Role.RESEARCHER, Role.STAKEHOLDER, scope=Scope.READ)])
 def experiments(studio: TheStudio, actor: TheActor) -> list[ExperimentView]:
     """Deployments with several variants, with answers and votes by variant."""
     return [_experiment(found, studio, actor) for found in studio.arena.experiments(actor)]

@@ -6,13 +6,15 @@ Whatever is no ``StudioError`` is a bug: the client gets 500 and a sentence, the
 from __future__ import annotations
 
 import logging
+import math
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from studio.core import StudioError
+from studio.api.headers import plain_headers
+from studio.core import StudioError, TooManyRequests, Unauthenticated
 
 _log = logging.getLogger(__name__)
 
@@ -30,9 +32,19 @@ def error_body(message: str, todo: str = "", details: tuple[str, ...] = ()) -> d
     return {"error": {"message": message, "todo": todo, "details": list(details)}}
 
 
+def error_headers(error: StudioError) -> dict[str, str]:
+    """What a client's machinery reads of an error: how to log in, when to try again."""
+    if isinstance(error, TooManyRequests):
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    if isinstance(error, Unauthenticated):
+        return {"WWW-Authenticate": 'Bearer realm="tandem"'}
+    return {}
+
+
 async def _studio_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StudioError)
-    return JSONResponse(error_body(error.message, error.todo, error.details), error.status)
+    body = error_body(error.message, error.todo, error.details)
+    return JSONResponse(body, error.status, error_headers(error))
 
 
 async def _bad_request(_: Request, error: Exception) -> JSONResponse:
@@ -56,4 +68,4 @@ async def _bug(request: Request, error: Exception) -> JSONResponse:
     body = error_body(
         "The studio failed at this request.", "The server's log has the trace; please report it."
     )
-    return JSONResponse(body, 500)
+    return JSONResponse(body, 500, plain_headers())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from studio.api.context import TheActor, TheStudio
+from studio.api.context import Scope, TheActor, TheStudio, allow
 from studio.api.jobs import JobView, job_view
+from studio.core import Role
 from studio.datasets import Split
 from studio.evaluation import Evaluation, EvaluationKind
 
@@ -72,14 +73,14 @@ def _view(found: Evaluation) -> EvaluationView:
     )
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, dependencies=[allow(Role.RESEARCHER, scope=Scope.TRAIN)])
 def start(request: EvaluationRequest, studio: TheStudio, actor: TheActor) -> JobView:
     """Begin an evaluation; follow its job."""
     job = studio.evaluation.start(actor, request.kind, request.models, request.dataset, split=request.split)
     return job_view(job, None)
 
 
-@router.get("")
+@router.get("", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def evaluations(
     studio: TheStudio, actor: TheActor, limit: int = Query(50, ge=1, le=500)
 ) -> list[EvaluationView]:
@@ -87,7 +88,7 @@ def evaluations(
     return [_view(found) for found in studio.evaluation.list(actor, limit)]
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def evaluation(job_id: str, studio: TheStudio, actor: TheActor) -> EvaluationState:
     """One evaluation."""
     found = studio.evaluation.result(actor, job_id)

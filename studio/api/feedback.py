@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from studio.api.battles import BattleView, battle_view
-from studio.api.context import TheActor, TheStudio
+from studio.api.context import Scope, TheActor, TheStudio, allow
 from studio.arena import NewThumb, NewVote
-from studio.core import new_id
+from studio.core import Role, new_id
 from studio.datasets import Outcome
 from studio.serving import ChatMessage, Generation, Sampling
 
@@ -93,7 +93,9 @@ def generation_view(found: Generation) -> GenerationView:
     )
 
 
-@router.post("/feedback", status_code=201)
+@router.post(
+    "/feedback", status_code=201, dependencies=[allow(Role.RESEARCHER, Role.STAKEHOLDER, scope=Scope.CHAT)]
+)
 def feedback(request: FeedbackRequest, studio: TheStudio, actor: TheActor) -> FeedbackView:
     """Store a verdict or a thumb; a correction is stored beside what it corrects."""
     nonce = request.nonce or new_id("nonce")
@@ -115,7 +117,7 @@ def feedback(request: FeedbackRequest, studio: TheStudio, actor: TheActor) -> Fe
     return FeedbackView(id=vote.id, battle=battle_view(battle))
 
 
-@router.get("/generations")
+@router.get("/generations", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def generations(
     studio: TheStudio, actor: TheActor, limit: int = Query(50, ge=1, le=500), deployment: str = ""
 ) -> list[GenerationView]:
@@ -123,7 +125,9 @@ def generations(
     return [generation_view(g) for g in studio.serving.generations(actor, limit, deployment)]
 
 
-@router.get("/generations/{generation_id}")
+@router.get(
+    "/generations/{generation_id}", dependencies=[allow(Role.RESEARCHER, Role.STAKEHOLDER, scope=Scope.READ)]
+)
 def generation(generation_id: str, studio: TheStudio, actor: TheActor) -> GenerationView:
     """One answer."""
     return generation_view(studio.serving.generation(actor, generation_id))

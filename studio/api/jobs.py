@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from studio.api.context import TheActor, TheStudio
+from studio.api.context import Scope, TheActor, TheStudio, allow
+from studio.core import Role
 from studio.jobs import Job, Progress
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -56,20 +57,20 @@ def job_view(job: Job, progress: Progress | None) -> JobView:
     )
 
 
-@router.get("")
+@router.get("", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def list_jobs(studio: TheStudio, actor: TheActor, limit: int = 100) -> list[JobView]:
     """The newest jobs first."""
     found = studio.jobs.list(actor, limit=max(1, min(limit, 1000)))
     return [job_view(job, studio.jobs.progress(actor, job.id)) for job in found]
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def get_job(job_id: str, studio: TheStudio, actor: TheActor) -> JobView:
     """One job and how far it is."""
     return job_view(studio.jobs.get(actor, job_id), studio.jobs.progress(actor, job_id))
 
 
-@router.post("/{job_id}/stop")
+@router.post("/{job_id}/stop", dependencies=[allow(Role.RESEARCHER, scope=Scope.TRAIN)])
 def stop_job(job_id: str, studio: TheStudio, actor: TheActor) -> JobView:
     """Ask a job to stop; it is terminated if it does not."""
     return job_view(studio.jobs.request_stop(actor, job_id), None)

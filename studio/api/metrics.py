@@ -10,14 +10,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from studio.api.context import TheActor, TheStudio
-from studio.core import Actor
+from studio.api.context import Scope, TheActor, TheStudio, allow
+from studio.core import Actor, Role
 from studio.studio import Studio
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def metrics(studio: TheStudio, actor: TheActor) -> Response:
     """Counts of jobs, runs, answers, votes and model servers."""
     registry = CollectorRegistry(auto_describe=False)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from studio.api.context import TheActor, TheStudio
+from studio.api.context import Scope, TheActor, TheStudio, allow
 from studio.api.jobs import JobView, job_view
+from studio.api.marks import MarkView, mark_views
+from studio.core import Role
 from studio.registry import BaseSource, ModelVersion
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -29,6 +31,7 @@ class ModelView(BaseModel):
     parameters: int
     aliases: list[str]
     created_at: float
+    marks: list[MarkView]
 
 
 class RegisterRequest(BaseModel):
@@ -82,10 +85,11 @@ def _view(version: ModelVersion, aliases: list[str]) -> ModelView:
         parameters=version.parameters,
         aliases=aliases,
         created_at=version.created_at,
+        marks=mark_views(version.marks),
     )
 
 
-@router.get("")
+@router.get("", dependencies=[allow(Role.RESEARCHER, Role.STAKEHOLDER, scope=Scope.READ)])
 def list_models(studio: TheStudio, actor: TheActor) -> list[ModelView]:
     """Every model version with its aliases."""
     pointing: dict[str, list[str]] = {}
@@ -94,7 +98,7 @@ def list_models(studio: TheStudio, actor: TheActor) -> list[ModelView]:
     return [_view(v, pointing.get(v.id, [])) for v in studio.registry.list(actor)]
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[allow(Role.RESEARCHER, scope=Scope.TRAIN)])
 def register(request: RegisterRequest, studio: TheStudio, actor: TheActor, response: Response) -> Registered:
     """Register a base model; a Hub id answers 202 with the job that downloads it."""
     source = BaseSource(request.location, request.name, request.licence, request.revision)
@@ -105,7 +109,7 @@ def register(request: RegisterRequest, studio: TheStudio, actor: TheActor, respo
     return Registered(job=job_view(found, None))
 
 
-@router.get("/aliases")
+@router.get("/aliases", dependencies=[allow(Role.RESEARCHER, Role.STAKEHOLDER, scope=Scope.READ)])
 def aliases(studio: TheStudio, actor: TheActor) -> list[AliasView]:
     """Every alias."""
     return [
@@ -114,14 +118,16 @@ def aliases(studio: TheStudio, actor: TheActor) -> list[AliasView]:
     ]
 
 
-@router.post("/aliases")
+@router.post("/aliases", dependencies=[allow(Role.RESEARCHER, scope=Scope.DEPLOY)])
 def move_alias(request: AliasRequest, studio: TheStudio, actor: TheActor) -> AliasView:
     """Point an alias to a version."""
     alias = studio.registry.alias(actor, request.name, request.model)
     return AliasView(name=alias.name, version_id=alias.version_id, moved_at=alias.moved_at)
 
 
-@router.get("/{reference}/ancestry")
+@router.get(
+    "/{reference}/ancestry", dependencies=[allow(Role.RESEARCHER, Role.STAKEHOLDER, scope=Scope.READ)]
+)
 def ancestry(reference: str, studio: TheStudio, actor: TheActor) -> list[ModelView]:
     """A version and what it was trained from, down to its base."""
     return [_view(version, []) for version in studio.registry.ancestry(actor, reference)]

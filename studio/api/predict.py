@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from studio.api.context import TheActor, TheStudio
+from studio.api.context import Scope, TheActor, TheStudio, allow
+from studio.core import Role
 from studio.serving import ChatMessage, Sampling
 
 router = APIRouter(tags=["predict"])
@@ -37,7 +38,7 @@ class PredictView(BaseModel):
     seconds: float
 
 
-@router.post("/predict")
+@router.post("/predict", dependencies=[allow(Role.RESEARCHER, Role.STAKEHOLDER, scope=Scope.CHAT)])
 def predict(request: PredictRequest, studio: TheStudio, actor: TheActor) -> PredictView:
     """One answer of a deployment; it is stored, and feedback can refer to it."""
     made = studio.serving.predict(

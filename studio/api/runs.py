@@ -5,8 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from studio.api.context import TheActor, TheStudio
+from studio.api.context import Scope, TheActor, TheStudio, allow
 from studio.api.jobs import ProgressView, progress_view
+from studio.api.marks import MarkView, mark_views
+from studio.core import Role
 from studio.training import Run
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -34,6 +36,7 @@ class RunView(BaseModel):
     peak_memory_bytes: int | None
     created_at: float
     ended_at: float | None
+    marks: list[MarkView]
 
 
 class PointsView(BaseModel):
@@ -76,34 +79,35 @@ def run_view(run: Run, studio: TheStudio, actor: TheActor) -> RunView:
         peak_memory_bytes=run.peak_memory_bytes,
         created_at=run.created_at,
         ended_at=run.ended_at,
+        marks=mark_views(run.marks),
     )
 
 
-@router.get("")
+@router.get("", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def list_runs(studio: TheStudio, actor: TheActor, limit: int = Query(100, ge=1, le=1000)) -> list[RunView]:
     """The newest runs first."""
     return [run_view(run, studio, actor) for run in studio.training.list(actor, limit)]
 
 
-@router.get("/{run_id}")
+@router.get("/{run_id}", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def get_run(run_id: str, studio: TheStudio, actor: TheActor) -> RunView:
     """One run."""
     return run_view(studio.training.get(actor, run_id), studio, actor)
 
 
-@router.post("/{run_id}/stop")
+@router.post("/{run_id}/stop", dependencies=[allow(Role.RESEARCHER, scope=Scope.TRAIN)])
 def stop_run(run_id: str, studio: TheStudio, actor: TheActor) -> RunView:
     """Ask a run to save and stop; it can be resumed from there."""
     return run_view(studio.training.stop(actor, run_id), studio, actor)
 
 
-@router.post("/{run_id}/resume")
+@router.post("/{run_id}/resume", dependencies=[allow(Role.RESEARCHER, scope=Scope.TRAIN)])
 def resume_run(run_id: str, studio: TheStudio, actor: TheActor) -> RunView:
     """Go on from the newest complete checkpoint."""
     return run_view(studio.training.resume(actor, run_id), studio, actor)
 
 
-@router.get("/{run_id}/points")
+@router.get("/{run_id}/points", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def points(
     run_id: str,
     studio: TheStudio,
@@ -122,7 +126,7 @@ def points(
     )
 
 
-@router.get("/{run_id}/log")
+@router.get("/{run_id}/log", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
 def log(run_id: str, studio: TheStudio, actor: TheActor, offset: int = 0) -> LogView:
     """The run's log from ``offset`` (bytes); a negative one counts from the end."""
     chunk = studio.training.log(actor, run_id, offset)

@@ -7,8 +7,9 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from studio.api.context import TheActor, TheStudio
+from studio.api.context import Scope, TheActor, TheStudio, allow
 from studio.api.runs import RunView, run_view
+from studio.core import Role
 from studio.training import Stage, StartRun, recipe_text
 
 router = APIRouter(prefix="/train", tags=["training"])
@@ -29,19 +30,19 @@ class TrainRequest(BaseModel):
     request_id: str = Field("", max_length=100)
 
 
-@router.post("/cpt", status_code=202)
+@router.post("/cpt", status_code=202, dependencies=[allow(Role.RESEARCHER, scope=Scope.TRAIN)])
 def train_cpt(request: TrainRequest, studio: TheStudio, actor: TheActor) -> RunView:
     """Continue pre-training on a corpus."""
     return _start(Stage.CPT, request, studio, actor)
 
 
-@router.post("/sft", status_code=202)
+@router.post("/sft", status_code=202, dependencies=[allow(Role.RESEARCHER, scope=Scope.TRAIN)])
 def train_sft(request: TrainRequest, studio: TheStudio, actor: TheActor) -> RunView:
     """Fine-tune on instructions and their answers."""
     return _start(Stage.SFT, request, studio, actor)
 
 
-@router.post("/dpo", status_code=202)
+@router.post("/dpo", status_code=202, dependencies=[allow(Role.RESEARCHER, scope=Scope.TRAIN)])
 def train_dpo(request: TrainRequest, studio: TheStudio, actor: TheActor) -> RunView:
     """Optimise for the preferred answers of a preference dataset."""
     return _start(Stage.DPO, request, studio, actor)

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect, sync_playwright
 
 from tests.browser import FLAGS, require_chromium
 from tests.server import Server
 from tests.tinymodel import build_tiny_model
+
+# A machine may be busy with other things; five seconds, the default, is then too little for a page.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="package")
@@ -57,6 +60,6 @@ def _failures(message: ConsoleMessage) -> list[str]:
 
 
 def _refused(answer: Response) -> list[str]:
-    # One test makes the route of the labels fail on purpose.
-    failed = answer.status >= 400 and not answer.url.endswith("/labels")
+    # Some tests make these routes fail on purpose.
+    failed = answer.status >= 400 and not answer.url.endswith(("/labels", "/others", "/undo"))
     return [f"{answer.status} {answer.url}"] if failed else []

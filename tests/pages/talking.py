@@ -26,7 +26,7 @@ def with_backend(studio: Studio) -> tuple[Studio, FakeBackend]:
         backend=backend,
     )
     arena = ArenaService(studio.database, serving, studio.registry, studio.lineage, studio.audit)
-    serving.hide_when(arena.hides, arena.hidden)
+    serving.hide_when(arena.hides, arena.hidden, arena.beside_private)
     return replace(studio, serving=serving, arena=arena), backend
 
 
