@@ -17,7 +17,7 @@ from pages.components.markup import SKELETON, address, button, error_note, page_
 from pages.components.record_list import search_box
 from pages.components.visible import HIDDEN, switch, when
 from pages.components.visits import block, page_visit, query
-from pages.components.wiring import listen, toast
+from pages.components.wiring import has_accounts, listen, toast
 from pages.deploy_form import deploy, draw_form, form_updates, pick_number
 from pages.deploy_views import command, listing, opened, revision_words
 from studio.core import StudioError
@@ -44,7 +44,9 @@ def view(studio: Studio, request: gr.Request, *, applied: str) -> tuple[Any, ...
         details,
         *_management(studio, deployment),
         gr.update(visible=when(live)),
-        command(deployment.name, _base_url(studio, request)) if deployment else "",
+        command(deployment.name, _base_url(studio, request), token=has_accounts(studio))
+        if deployment
+        else "",
         deployment.name if deployment else "",
         listing(studio, asked),
     )
@@ -52,6 +54,8 @@ def view(studio: Studio, request: gr.Request, *, applied: str) -> tuple[Any, ...
 
 def _base_url(studio: Studio, request: gr.Request) -> str:
     """Where this browser reaches the studio, which is where a program on its machine would."""
+    if studio.settings.public_url:
+        return studio.settings.public_url.rstrip("/")
     headers = getattr(request, "headers", None) or {}
     return f"http://{headers.get('host') or f'{studio.settings.host}:{studio.settings.port}'}"
 

@@ -168,22 +168,28 @@ def share_words(deployment: Deployment) -> str:
     return ", ".join(parts)
 
 
+_WITH_TOKEN = Markup(
+    '<p class="td-sub">TANDEM_TOKEN is a token that may talk to models; make one under {}.</p>'
+)
+
+
 def command(
-    deployment: str, base_url: str, user: str = "someone", text: str = "How do I import data?"
+    deployment: str, base_url: str, text: str = "How do I import data?", *, token: bool = False
 ) -> Markup:
-    """The exact curl command that asks a deployment, to be copied."""
-    body = {"deployment": deployment, "user": user, "messages": [{"role": "user", "content": text}]}
+    """The exact curl command that asks a deployment, to be copied; ``token`` where people log in."""
+    body = {"deployment": deployment, "user": "someone", "messages": [{"role": "user", "content": text}]}
     line = " \\\n  ".join(
         (
             f"curl -s {shlex.quote(base_url + '/predict')}",
+            *(['-H "Authorization: Bearer $TANDEM_TOKEN"'] if token else []),
             "-H 'Content-Type: application/json'",
             f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))}",
         )
     )
     return Markup(
         '<h3 class="td-title">Call it from a program</h3><pre class="td-command">{0}</pre>'
-        '<button type="button" class="td-plain" data-copy="{0}">Copy the command</button>'
-    ).format(line)
+        '<button type="button" class="td-plain" data-copy="{0}">Copy the command</button>{1}'
+    ).format(line, _WITH_TOKEN.format(link("Account", address("account"))) if token else "")
 
 
 def variant_models(studio: Studio, deployment: Deployment) -> Sequence[str]:

@@ -1,11 +1,13 @@
-"""Four accounts at once: three label 60 pairs twice, one shuts a laptop, the lead decides and exports.
+"""Four accounts at once: three label every pair twice, one shuts a laptop, the lead decides and exports.
 
-One story in order. Every person has a browser of their own and logs in by the form.
+One story in order, over 60 pairs with STUDIO_TEST_FULL=1 and fewer without. Every person has a browser
+of their own and logs in by the form.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -21,7 +23,8 @@ from tests.server import ROOT, Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-_PAIRS = 60
+_PAIRS = 60 if os.environ.get("STUDIO_TEST_FULL") == "1" else 21
+_FIRST = _PAIRS // 6
 _PASSWORD = "a long enough secret"
 _LEASE_SECONDS = 60
 # A little over the time for which a pair has to be seen before a key counts.
@@ -30,7 +33,7 @@ _LOOK_MS = 450
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("team") / "sixty.jsonl"
+    path = tmp_path_factory.mktemp("team") / "steps.jsonl"
     rows = [
         {
             "prompt": f"What is step {number} for?",
@@ -114,19 +117,19 @@ def project(people: dict[str, _Person], pairs: Path) -> str:
     page = lea.page
     page.goto("/studio/?tab=data&new=import")
     page.set_input_files("input[type=file]", pairs)
-    _field(page, "Dataset").fill("sixty")
+    _field(page, "Dataset").fill("steps")
     page.get_by_role("button", name="Import", exact=True).click()
-    expect(page.get_by_text("sixty@1 is ready:")).to_be_visible()
-    page.goto("/studio/?tab=annotate&new=project&dataset=sixty@1")
+    expect(page.get_by_text("steps@1 is ready:")).to_be_visible()
+    page.goto("/studio/?tab=annotate&new=project&dataset=steps@1")
     items = page.get_by_role("combobox", name="Items", exact=True)
-    expect(items).to_have_value("sixty@1 (60 rows, preference)")
-    _field(page, "Name").fill("Sixty pairs")
+    expect(items).to_have_value(f"steps@1 ({_PAIRS} rows, preference)")
+    _field(page, "Name").fill("Every step")
     _field(page, "People an item").fill("2")
     _field(page, "Guideline").fill("Prefer what says **why**.")
     page.get_by_text("Checks, suggestions and time").click()
     _field(page, "Minutes before an item goes to somebody else").fill(str(_LEASE_SECONDS // 60))
     page.get_by_role("button", name="Open the project").click()
-    expect(page.get_by_text("Sixty pairs is open with 60 items.")).to_be_visible()
+    expect(page.get_by_text(f"Every step is open with {_PAIRS} items.")).to_be_visible()
     [made] = lea.ask("GET", "/annotation")[1]
     return str(made["id"])
 
@@ -173,10 +176,10 @@ def test_nobody_sees_anothers_labels_early_and_no_pair_is_given_too_often(
     [early] = _own(people["ann"], project)
     for name in _ANNOTATORS:
         assert people[name].ask("GET", f"/annotation/{project}/items/{early['item_id']}/others")[0] == 403
-    for _ in range(10):
+    for _ in range(_FIRST):
         for name in _ANNOTATORS:
             assert _label(people[name], project, 1) == 1
-    _wait_for(lambda: sum(len(_own(people[n], project)) for n in _ANNOTATORS) == 31)
+    _wait_for(lambda: sum(len(_own(people[n], project)) for n in _ANNOTATORS) == 1 + 3 * _FIRST)
     counted = Counter(label["item_id"] for name in _ANNOTATORS for label in _own(people[name], project))
     assert max(counted.values()) <= 2
     # Neither the dashboard nor an export is a way round.
@@ -189,11 +192,11 @@ def test_a_closed_laptops_lease_returns_and_every_pair_gets_two_labels(
 ) -> None:
     people["cem"].shuts_the_laptop()
     working = [people["ann"], people["bob"]]
-    before = {person.name: len(_own(person, project)) for person in working}
     for _ in range(_PAIRS):
         for person in working:
             _label(person, project, 1)
-    _wait_for(lambda: sum(_progress(p, project)["labelled"] for p in working) >= sum(before.values()) + 60)
+    # All but what the closed laptop holds: it fetched a few pairs ahead.
+    _wait_for(lambda: _progress(people["lea"], project)["left"] <= 12)
     # What the closed laptop held comes back by itself, to a page that only waits.
     for _ in range(60):
         if _progress(working[0], project)["left"] == 0:

@@ -106,3 +106,8 @@ def test_the_command_is_one_that_a_shell_understands() -> None:
     words = shlex.split(shown.__class__(line).unescape().replace("\\\n", ""))
     assert words[2] == "http://127.0.0.1:7860/predict"
     assert json.loads(words[-1])["messages"][0]["content"] == 'What\'s "this"?'
+
+
+def test_the_command_names_a_token_where_people_log_in() -> None:
+    assert "Authorization" not in command("helper", "http://127.0.0.1:7860")
+    assert "Bearer $TANDEM_TOKEN" in command("helper", "http://127.0.0.1:7860", token=True)
