@@ -60,7 +60,7 @@ _SHUT = (
     "gradio_api/deep_link",
 )
 # Only the researchers' pages take and show files.
-_FILES = ("gradio_api/upload", "gradio_api/file=", "gradio_api/stream")
+_FILES = ("gradio_api/upload", "gradio_api/file=")
 _LOOKUPS_AT_ONCE = 8
 
 

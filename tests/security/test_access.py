@@ -499,6 +499,7 @@ def test_pages_show_nothing_of_it(world: World) -> None:
 def test_labelling_what_is_private_is_for_those_who_are_named(world: World) -> None:
     studio = world.studio
     ann = Actor("ann", Role.ANNOTATOR)
+    studio.accounts.add(ADA, NewAccount(ann.name, ann.role, PASSWORD))
     new = NewProject("", dataset=world.pairs.reference, members=Members((Role.ANNOTATOR,), ("ann",)))
     project = studio.annotation.open_project(OLGA, new)
     [item] = studio.annotation.next_items(ann, project.id, 1)
