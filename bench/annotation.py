@@ -33,7 +33,7 @@ _ROUNDS = 5
 _SECONDS = 1.5
 _GOALS = {1: ">= 0.2", 8: ">= 5", 32: ">= 5"}
 #: Labels that each thread gives in one go, on items that it was given before.
-_BURST = 150
+_BURST = 50
 #: More than all writers label in one round.
 _ITEMS = 40_000
 
