@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +15,14 @@ from fastapi.testclient import TestClient
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
-from app import create_app
 from studio.api import COOKIE
 from studio.api.doors import DOORS
-from studio.core import Role, Settings
-from studio.studio import Studio, open_studio
-from tests.pages.building import in_a_loop
-from tests.unit.api.conftest import ADA, ADDRESS, PASSWORD, add_people, token_of, with_cheap_passwords
+from studio.core import Role
+from studio.studio import Studio
+from tests.unit.api.conftest import ADA, ADDRESS, PASSWORD, token_of
 from tests.unit.api.raw import serving
 
 ENTERS = {"ada": set(DOORS), "rosa": set(DOORS), "ann": {"annotate"}, "sten": {"arena"}, "": set()}
-
-
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    home = tmp_path_factory.mktemp("doors") / "home"
-    settings = Settings(_env_file=None, home=home, port=0, embedded_model=False, sample_data=False)
-    opened = with_cheap_passwords(open_studio(settings))
-    add_people(opened)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def app(studio: Studio) -> FastAPI:
-    made: FastAPI = in_a_loop(partial(create_app, studio))
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -18,38 +17,20 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from starlette.routing import Mount
 
-from app import create_app
 from pages.app import DOORS
 from pages.roles import ROLES
 from studio.api import COOKIE
 from studio.api import app as api
 from studio.api.context import Allowed, open_to_all
 from studio.api.doors import DOORS as ENTRANCES
-from studio.core import LOCAL_ADMIN, Role, Settings
-from studio.studio import Studio, open_studio
-from tests.pages.building import in_a_loop
-from tests.unit.api.conftest import ADDRESS, PASSWORD, PEOPLE, add_people, with_cheap_passwords
+from studio.core import LOCAL_ADMIN, Role
+from studio.studio import Studio
+from tests.unit.api.conftest import ADDRESS, PASSWORD, PEOPLE
 
 REFUSED = "this needs"
 DOOR_NAMES = [door.name for door in DOORS]
 #: These end the session of whoever calls them, or begin one; ``tests/unit/api/test_login.py`` is about them.
 AT_THE_DOOR = {"/login", "/logout", "/setup", "/oidc/login", "/oidc/callback"}
-
-
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    home = tmp_path_factory.mktemp("walk") / "home"
-    settings = Settings(_env_file=None, home=home, port=0, embedded_model=False, sample_data=False)
-    opened = with_cheap_passwords(open_studio(settings))
-    add_people(opened)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def app(studio: Studio) -> FastAPI:
-    made: FastAPI = in_a_loop(partial(create_app, studio))
-    return made
 
 
 @pytest.fixture(scope="module")
