@@ -172,20 +172,22 @@ def test_a_running_job_whose_directory_was_removed_is_ended(service: JobService)
 
 
 def test_a_pid_that_someone_else_got_is_left_alone(service: JobService):
-    bystander = subprocess.Popen(["sleep", "60"], process_group=0)
     job = until_running(service, service.submit(ADMIN, spec("work")))
     supervisor, child = supervisor_of(job), job.pid
     os.kill(supervisor, signal.SIGKILL)
     os.kill(child, signal.SIGKILL)
     wait_gone(supervisor)
     wait_gone(child)
-    for name in ("supervisor.json", "child.json"):
-        record = read_json(job.directory / name)
-        write_json(job.directory / name, {**record, "pid": bystander.pid})
-    assert service.wait(ADMIN, job.id, 10).state is JobState.LOST
-    assert bystander.poll() is None
-    bystander.kill()
-    bystander.wait()
+    # Started only now, as whoever gets a freed pid is: never within the clock tick of the one before.
+    with subprocess.Popen(["sleep", "60"], process_group=0) as bystander:
+        try:
+            for name in ("supervisor.json", "child.json"):
+                record = read_json(job.directory / name)
+                write_json(job.directory / name, {**record, "pid": bystander.pid})
+            assert service.wait(ADMIN, job.id, 10).state is JobState.LOST
+            assert bystander.poll() is None
+        finally:
+            bystander.kill()
 
 
 def test_a_record_of_an_earlier_boot_is_lost(service: JobService):
