@@ -4,13 +4,17 @@ class LeaseLost extends Refused {}   // 409: somebody else has the item, or it i
 class LabelFinal extends Refused {}  // 409: the others' labels were shown, so one's own stays
 class LoggedOut extends Error {}     // 401: kept until somebody has logged in
 
+// A connection that died without a word, such as that of a laptop that woke up elsewhere, is never answered, and
+// labels and items wait for one request at a time. So long a wait is a failure like others, and is tried again.
+const ANSWER_MS = 60000;
+
 function makeCalls(project) {
   const base = `${tandem.parent()}/annotation`;
   const own = `${base}/${encodeURIComponent(project)}`;
 
   async function call(path, body, options = {}) {
     const sent = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-    const answer = await fetch(path, { ...sent, ...options });
+    const answer = await fetch(path, { ...sent, ...options, signal: AbortSignal.timeout(ANSWER_MS) });
     if (answer.ok) return answer.status === 204 ? null : answer.json();
     const told = await answer.json().catch(() => ({}));
     const words = (told.error && told.error.message) || `The studio answered ${answer.status}.`;

@@ -1,4 +1,4 @@
-"""The parts of the card's script that stand alone: active time, differences, Markdown; no studio needed."""
+"""The parts of the card's script that stand alone, and its requests: no studio needed."""
 
 from __future__ import annotations
 
@@ -97,6 +97,46 @@ def test_markdown_makes_nothing_that_runs(blank: Page, text: str) -> None:
     html(blank, text)
     bad = run(blank, f"(() => {{ {_BOX} return {_RUNS}; }})()")
     assert bad == 0
+
+
+# The first request of each kind is never answered; a minute's patience lasts 20 ms here.
+_SILENT = """
+  const patience = AbortSignal.timeout.bind(AbortSignal);
+  AbortSignal.timeout = () => patience(20);
+  const tandem = { parent: () => '' };
+  const asked = { labels: [], next: [] };
+  const silence = (signal) => new Promise((_, fail) => {
+    if (signal) signal.addEventListener('abort', () => fail(signal.reason));
+  });
+  const fetch = (path, { body, signal }) => {
+    const kind = path.includes('/labels') ? 'labels' : 'next';
+    asked[kind].push(body ? JSON.parse(body).nonce : path);
+    const answer = kind === 'labels' ? {} : [{ id: 'item_2' }];
+    return asked[kind].length < 2 ? silence(signal) : Promise.resolve(new Response(JSON.stringify(answer)));
+  };
+  const calls = makeCalls('project_1');
+"""
+_SENDS = """new Promise((done) => {
+    const nothing = () => {};
+    const outbox = makeOutbox({ calls, key: 'k', known: nothing, onRefused: nothing, onTrouble: nothing,
+      onStored: () => done(asked.labels) });
+    outbox.add({ item_id: 'item_1', nonce: 'nonce_1' });
+    setTimeout(() => done(['still waiting']), 5000);
+  })"""
+_ASKS = """new Promise((done) => {
+    const queue = makeQueue({ calls, busy: () => [], onTrouble: () => {}, onReady: () => done(queue.ids()) });
+    queue.wet();
+    setTimeout(() => done(['still waiting']), 5000);
+  })"""
+
+
+@pytest.mark.parametrize(("does", "expected"), [(_SENDS, ["nonce_1"] * 2), (_ASKS, ["item_2"])])
+def test_a_request_that_is_never_answered_holds_nothing_up(
+    blank: Page, does: str, expected: list[str]
+) -> None:
+    names = ("label_words.js", "label_calls.js", "label_outbox.js", "label_queue.js")
+    code = "\n".join(asset(name) for name in names)
+    assert blank.evaluate(f"() => {{ {code}\n {_SILENT}\n return {does}; }}") == expected
 
 
 def test_markdown_takes_what_is_hostile_in_good_time(blank: Page) -> None:

@@ -132,6 +132,8 @@ def project(people: dict[str, _Person], pairs: Path) -> str:
     page.get_by_role("button", name="Open the project").click()
     expect(page.get_by_text(f"Every step is open with {_PAIRS} items.")).to_be_visible()
     [made] = lea.ask("GET", "/annotation")[1]
+    # Gradio writes a field's first value again in the frame after its accordion opened. A fill before that is
+    # lost: the project would keep 15 minutes, and the closed laptop its pairs.
     status, changed = lea.ask("PATCH", f"/annotation/{made['id']}", {"lease_seconds": _LEASE_SECONDS})
     assert (status, changed["lease_seconds"]) == (200, _LEASE_SECONDS)
     return str(made["id"])
