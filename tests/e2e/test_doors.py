@@ -167,6 +167,31 @@ def test_an_annotator_changes_the_password_on_a_phone(visit: Visit) -> None:
     expect(refused.get_by_role("alert")).to_contain_text("wrong")
 
 
+# What the import form sends; a script does it faster than clicks, and the import has tests of its own.
+_UPLOAD = """async () => {
+  const form = new FormData();
+  form.append('dataset', 'secrets');
+  form.append('file', new Blob(['{"text": "one"}\\n{"text": "two"}\\n']), 'secrets.jsonl');
+  return (await (await fetch('/datasets/upload', { method: 'POST', body: form })).json()).version.id;
+}"""
+
+
+def test_a_dataset_that_becomes_private_is_gone_for_the_others(visit: Visit) -> None:
+    ada, rosa = visit("ada"), visit("rosa")
+    ada.wait_for_url("**/studio/**")
+    version = ada.evaluate(_UPLOAD)
+    rosa.goto(f"/studio/?tab=data&version={version}")
+    expect(rosa.locator("#tab-data").get_by_text("Everyone whose role allows it")).to_be_visible()
+    expect(rosa.get_by_label("Only those chosen here")).not_to_be_visible()
+    ada.goto(f"/studio/?tab=data&version={version}")
+    ada.get_by_label("Only those chosen here").check()
+    ada.get_by_role("button", name="Save", exact=True).click()
+    expect(ada.get_by_text("Only its owner, admins may see or use this")).to_be_visible()
+    rosa.goto("/studio/?tab=data")
+    expect(rosa.locator("#tab-data").get_by_text("No data yet.")).to_be_visible()
+    expect(rosa.get_by_role("link", name="secrets")).to_have_count(0)
+
+
 def test_a_token_opens_rest_until_it_is_revoked(visit: Visit, server: Server) -> None:
     page = visit("rosa")
     page.goto("/studio/?tab=account")
