@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -250,7 +251,8 @@ def test_a_hidden_generation_tells_nothing(scripted, shelf: Shelf) -> None:
     assert hidden.redacted
     assert hidden.text == "words"
     assert hidden.messages == messages[1:]
-    told = repr(hidden)
+    # The time of the request may hold any digits, those of a seed as well.
+    told = repr(replace(hidden, created_at=0.0))
     for secret in (shelf.first.id, "SECRET", "0.123", "77", "template", "dep"):
         assert secret not in told.replace("template_digest", "").replace("deployment", "")
     assert [g.redacted for g in serving.generations(LOCAL_ADMIN)] == [False, True]
