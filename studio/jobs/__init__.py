@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from studio.jobs.child import STOPPED_EXIT, JobContext
-from studio.jobs.records import Job, JobSpec, JobState, LogChunk, Progress, Slot
+from studio.jobs.records import Job, JobSpec, JobState, LiveJob, LogChunk, Progress, QueuedJob, Slot
 
 if TYPE_CHECKING:
     from studio.jobs.service import JobService
@@ -22,8 +22,10 @@ __all__ = [
     "JobService",
     "JobSpec",
     "JobState",
+    "LiveJob",
     "LogChunk",
     "Progress",
+    "QueuedJob",
     "Slot",
 ]
 

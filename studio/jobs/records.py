@@ -38,6 +38,11 @@ class JobSpec:
 
     The payload is written to ``payload.json`` in that directory before the spawn. ``subject`` is the
     id of what the job works for (a run, a dataset import).
+
+    A higher ``priority`` starts first. ``after`` names subjects whose newest job must have succeeded first,
+    or with ``after_any`` only ended. ``devices`` are exact GPUs; where it is empty the job gets any
+    ``device_count`` of them. On a machine without GPUs training jobs share its slots instead.
+    ``memory_bytes`` is what the job is expected to need.
     """
 
     kind: str
@@ -46,6 +51,12 @@ class JobSpec:
     payload: dict[str, object]
     slot: Slot = Slot.LIGHT
     environment: dict[str, str] = field(default_factory=dict)
+    priority: int = 0
+    after: tuple[str, ...] = ()
+    after_any: bool = False
+    devices: tuple[int, ...] = ()
+    device_count: int = 1
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Job:
-    """One supervised subprocess; ``directory`` holds its payload, log, progress and exit record."""
+    """One supervised subprocess; ``directory`` holds its payload, log, progress and exit record.
+
+    ``devices`` are the GPUs that it was given; of a job that waits there are none yet.
+    """
 
     id: str
     kind: str
@@ -77,6 +91,8 @@ class Job:
     exit_code: int | None
     reason: str
     pid: int | None
+    priority: int = 0
+    devices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,3 +101,24 @@ class LogChunk:
 
     text: str
     offset: int
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job that waits; ``place`` counts from 1.
+
+    ``waits_for`` is a sentence without its full stop, and names other jobs by their subject: ``Waits for
+    run_1 to end``, ``Waits for run_3 to succeed: it failed, so start it again or stop this one``.
+    """
+
+    job: Job
+    place: int
+    waits_for: str
+
+
+@dataclass(frozen=True)
+class LiveJob:
+    """A job whose processes run or are about to; ``memory_bytes`` is what it was expected to need."""
+
+    job: Job
+    memory_bytes: int

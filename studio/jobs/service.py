@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from studio.core.actors import EVERYONE, Actor, Role, require
@@ -21,17 +22,20 @@ from studio.core.errors import Conflict, InvalidInput, NotFound
 from studio.core.ids import new_id
 from studio.core.lineage import Node
 from studio.jobs import directory as files
+from studio.jobs.checks import PRIORITIES, accept, same
+from studio.jobs.devices import NONE, Devices
 from studio.jobs.identity import from_record
 from studio.jobs.launchers import Launcher
 from studio.jobs.launchers.local import LocalLauncher
 from studio.jobs.logs import read_log
+from studio.jobs.queue_store import QueueStore
 from studio.jobs.reconcile import Reconciler, this_process
-from studio.jobs.records import Job, JobSpec, JobState, LogChunk, Progress
+from studio.jobs.records import Job, JobSpec, JobState, LiveJob, LogChunk, Progress, QueuedJob, Slot
 from studio.jobs.store import JobStore, OpenJob
+from studio.jobs.turns import Turn
 
 _WAIT_SECONDS = 0.05
 _LOG_LIMIT = 1 << 20
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class JobService:
@@ -41,9 +45,11 @@ class JobService:
         database: Where the rows lie.
         home: The studio's home; jobs get directories under ``home/jobs``.
         audit: Where submissions and stops are recorded.
-        training_slots: How many jobs of the training slot run at once.
+        training_slots: How many jobs of the training slot run at once where there are no GPUs.
         stop_grace_seconds: How long a job may take to save after it was asked to stop.
         launcher: What starts supervisors.
+        devices: The GPUs that training jobs may have; without it none.
+        stall_seconds: A training job that says nothing for so long is ended; 0 waits for ever.
     """
 
     def __init__(
@@ -55,11 +61,21 @@ class JobService:
         training_slots: int,
         stop_grace_seconds: float,
         launcher: Launcher | None = None,
+        devices: Devices | None = None,
+        stall_seconds: float = 0.0,
     ) -> None:
         self._audit = audit
         self._store = JobStore(database, home / "jobs")
+        self._queue = QueueStore(database)
+        self._devices = devices or Devices(NONE)
         self._reconciler = Reconciler(
-            self._store, launcher or LocalLauncher(), training_slots, stop_grace_seconds
+            self._store,
+            self._queue,
+            launcher or LocalLauncher(),
+            self._devices,
+            training_slots,
+            stop_grace_seconds,
+            stall_seconds,
         )
         self._hides: Callable[[Actor, Job], bool] = _hides_nothing
         self._receiver = json.dumps({**this_process().record(), "service": secrets.token_hex(8)})
@@ -71,6 +87,21 @@ class JobService:
         """
         self._hides = hides
 
+    def hold_when(self, holds: Callable[[Job, JobSpec], str]) -> None:
+        """From now on, a job whose turn it is waits while ``holds`` gives it a ``QueuedJob.waits_for``.
+
+        It is asked at every tick about each job that could start, and must let every job go in the end.
+        """
+        self._reconciler.hold_when(holds)
+
+    def judge_when(self, judges: Callable[[str], JobState | None]) -> None:
+        """From now on, a subject that jobs wait for has come to what ``judges`` says.
+
+        Where that is None, its newest job tells. The room that a job works for may do more at its end than
+        the job did, and fail at that.
+        """
+        self._reconciler.judge_when(judges)
+
     def submit(self, actor: Actor, spec: JobSpec, *, job_id: str | None = None) -> Job:
         """Queue a job; when this returns it is on disk, and the next ``tick`` may start it.
 
@@ -80,17 +111,27 @@ class JobService:
             job_id: The caller's own id; the same id with the same spec again returns the same job.
 
         Raises:
-            InvalidInput: The id, the module or the payload cannot be used.
+            InvalidInput: The id, the module, the payload or the devices cannot be used, or the job would
+                wait for itself.
             Conflict: The id belongs to another job.
         """
         require(actor, Role.RESEARCHER)
-        _check(spec, job_id)
+        accept(spec, job_id, self._devices, self._queue.awaited)
         chosen = job_id or new_id("job")
         if self._store.add(chosen, secrets.token_hex(16), spec, now()):
             self._audit.record(actor, "submitted", Node("job", chosen), f"{spec.kind} for {spec.subject}")
-        elif _canonical(self._store.spec(chosen)) != _canonical(spec):
+        elif not same(self._store.spec(chosen), spec):
             raise Conflict(f"There is another job with the id {chosen}.", "Choose another id.")
         return self._known(chosen)
+
+    def check(self, actor: Actor, spec: JobSpec) -> None:
+        """Refuse what ``submit`` would refuse.
+
+        Raises:
+            InvalidInput: The module, the payload or the devices cannot be used.
+        """
+        require(actor, Role.RESEARCHER)
+        accept(spec, None, self._devices, self._queue.awaited)
 
     def get(self, actor: Actor, job_id: str) -> Job:
         """The job as it stood at the last tick.
@@ -105,6 +146,72 @@ class JobService:
         """The newest jobs first, of one kind or of all; those that the actor may not see are left out."""
         require(actor, Role.RESEARCHER)
         return tuple(job for job in self._store.newest(kind, limit) if not self._hides(actor, job))
+
+    def live(self, actor: Actor) -> tuple[LiveJob, ...]:
+        """The jobs whose processes run or are about to, with what they were expected to need."""
+        require(actor, Role.RESEARCHER)
+        running = (JobState.STARTING, JobState.RUNNING, JobState.STOPPING)
+        return tuple(
+            LiveJob(one.job, one.memory_bytes)
+            for one in self._store.unsettled()
+            if one.job.state in running and not self._hides(actor, one.job)
+        )
+
+    def queue(self, actor: Actor, slot: Slot = Slot.TRAINING) -> tuple[QueuedJob, ...]:
+        """The jobs of a slot that wait, the next one first; those that the actor may not see are left out.
+
+        Places count everybody's jobs.
+        """
+        require(actor, Role.RESEARCHER)
+        hidden: dict[str, bool] = {}
+        named = tuple(self._named(actor, one, hidden) for one in self._store.unsettled())
+        turns = [turn for turn in self._reconciler.turns(named) if turn.found.job.slot is slot]
+        return tuple(
+            QueuedJob(turn.found.job, place, self._discreet(actor, turn))
+            for place, turn in enumerate(turns, 1)
+            if not hidden[turn.found.job.id]
+        )
+
+    def move(self, actor: Actor, job_id: str, before: str | None = None) -> Job:
+        """Put a job that waits directly before another one, or behind all of them.
+
+        It takes over the priority of the one that it is put beside, or it could not stand there.
+
+        Raises:
+            NotFound: There is no such job.
+            Conflict: One of them does not wait any more, or they do not wait for the same slot.
+        """
+        require(actor, Role.RESEARCHER)
+        job = self._waiting(actor, job_id)
+        if before is not None:
+            self._waiting(actor, before)
+        if before == job_id:
+            return job
+        if not self._queue.move(job_id, job.slot, before):
+            raise Conflict("These two jobs do not wait in the same queue.", "Look at the queue again.")
+        self._audit.record(
+            actor, "moved", Node("job", job_id), f"before {before}" if before else "to the end"
+        )
+        return self._known(job_id)
+
+    def prioritise(self, actor: Actor, job_id: str, priority: int) -> Job:
+        """Give a job that waits another priority; higher ones go first.
+
+        Raises:
+            NotFound: There is no such job.
+            InvalidInput: The priority is not between -1000 and 1000.
+            Conflict: The job does not wait any more.
+        """
+        require(actor, Role.RESEARCHER)
+        if priority not in PRIORITIES:
+            raise InvalidInput(f"{priority} is no priority.", "Use a whole number from -1000 to 1000.")
+        job = self._waiting(actor, job_id)
+        if job.priority == priority:
+            return job
+        if not self._queue.prioritise(job_id, priority):
+            raise _not_waiting(self._known(job_id))
+        self._audit.record(actor, "prioritised", Node("job", job_id), str(priority))
+        return self._known(job_id)
 
     def request_stop(self, actor: Actor, job_id: str) -> Job:
         """Ask a job to save and end; a queued one is stopped at once, a final one stays as it is.
@@ -185,6 +292,26 @@ class JobService:
             return False
         return self._store.hand_over(found, self._receiver)
 
+    def _named(self, actor: Actor, one: OpenJob, hidden: dict[str, bool]) -> OpenJob:
+        """``one`` as the actor may hear of it."""
+        hidden[one.job.id] = self._hides(actor, one.job)
+        return replace(one, job=replace(one.job, subject="another job")) if hidden[one.job.id] else one
+
+    def _discreet(self, actor: Actor, turn: Turn) -> str:
+        """What a job waits for, without the names of subjects that the actor may not hear of."""
+        words = turn.waits_for
+        for subject in turn.found.after:
+            awaited = self._store.newest_of(subject)
+            if awaited is not None and self._hides(actor, awaited):
+                words = re.sub(rf"\b{re.escape(subject)}\b", "another job", words)
+        return words
+
+    def _waiting(self, actor: Actor, job_id: str) -> Job:
+        job = self._seen(actor, job_id)
+        if job.state is not JobState.QUEUED:
+            raise _not_waiting(job)
+        return job
+
     def _seen(self, actor: Actor, job_id: str) -> Job:
         job = self._store.job(job_id)
         if job is None or self._hides(actor, job):
@@ -206,6 +333,10 @@ def _not_there(job_id: str) -> NotFound:
     return NotFound(f"There is no job {job_id}.", "Look it up in the list of jobs.")
 
 
+def _not_waiting(job: Job) -> Conflict:
+    return Conflict(f"The job is {job.state.value}.", "Only a job that still waits has a place in the queue.")
+
+
 def _progress(directory: Path) -> Progress | None:
     said = files.read(directory / files.PROGRESS)
     if said is None:
@@ -220,25 +351,3 @@ def _progress(directory: Path) -> Progress | None:
         )
     except (KeyError, TypeError, ValueError):
         return None  # A child of another version wrote it; it will write another one.
-
-
-def _check(spec: JobSpec, job_id: str | None) -> None:
-    # The id names a directory.
-    if job_id is not None and not _ID.fullmatch(job_id):
-        raise InvalidInput(f"{job_id!r} cannot be the id of a job.", "Use up to 64 letters, digits, _ and -.")
-    if not all(part.isidentifier() for part in spec.module.split(".")):
-        raise InvalidInput(f"{spec.module!r} is not the name of a module.")
-    for name, value in spec.environment.items():
-        if not name or "=" in name or "\0" in name + value:
-            raise InvalidInput(f"{name!r} cannot be set in the environment of a job.")
-    try:
-        _canonical(spec)
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"The payload of a {spec.kind} job cannot be written as JSON: {error}.") from error
-
-
-def _canonical(spec: JobSpec | None) -> str:
-    if spec is None:
-        return ""
-    parts = (spec.kind, spec.module, spec.subject, spec.slot, spec.payload, spec.environment)
-    return json.dumps(parts, sort_keys=True)

@@ -22,15 +22,19 @@ from typing import Any
 
 from studio.jobs import directory as files
 from studio.jobs.identity import TOKEN_VARIABLE, Identity, identify, members, signal_members
+from studio.jobs.stalls import Silence, stalled_reason
 
-#: How long after SIGTERM comes SIGKILL, in seconds.
-TERMINATE_SECONDS = 5.0
-# What outlives the child itself gets less time: whatever there was to save, the child has saved.
+#: How long after SIGTERM comes SIGKILL, in seconds; so whatever ignores it is gone within 5 after the grace.
+TERMINATE_SECONDS = 3.5
+# What outlives the child itself gets less time: whatever there was to save, the child has saved. It gets none
+# beyond what the child got, where that was terminated: all of them were told at once.
 _LEFTOVER_SECONDS = 2.0
 # A stop is noticed after at most this long; the end of the child is noticed at once.
 _POLL_SECONDS = 0.2
 _GONE_SECONDS = 0.05
 _INSIST_SECONDS = 120.0
+# A stalled child writes where it stands to its log within this time.
+_LAST_WORDS_SECONDS = 1.0
 
 
 class Supervisor:
@@ -41,6 +45,9 @@ class Supervisor:
         self._spec = files.read(directory / files.SPEC) or {}
         self._token = str(self._spec["token"])
         self._told_to_end = False
+        self._terminated_at: float | None = None
+        self._silence_seconds = float(self._spec.get("stall_seconds", 0))
+        self._stalled = ""
 
     def run(self) -> None:
         """Claim the job and see it through; returns at once where another supervisor has it."""
@@ -59,7 +66,7 @@ class Supervisor:
         forced = self._await(child)
         self._clear(child)
         _, status = os.waitpid(child.pid, 0)
-        self._finish(os.waitstatus_to_exitcode(status), forced)
+        self._finish(os.waitstatus_to_exitcode(status), forced, error=self._stalled)
 
     def _claim(self) -> dict[str, Any]:
         return {**_identify(os.getpid()).record(), "token": self._token, "at": time.time()}
@@ -109,14 +116,29 @@ class Supervisor:
     def _await(self, child: Identity) -> str | None:
         """Wait until the child ended, without reaping it; returns the signal that it took, if one did."""
         wait = _waiter(child.pid)
+        silence = Silence(self._directory, self._silence_seconds)
         while not wait(_POLL_SECONDS):
             if self._stop_requested():
                 return self._stop(child, wait)
+            if silence.too_long():
+                self._stalled = stalled_reason(self._silence_seconds)
+                return self._end_stalled(child, wait)
         return None
+
+    def _end_stalled(self, child: Identity, wait: Callable[[float], bool]) -> str:
+        """Let the child say where it stands, then end it; it is not reaped yet, so its number is its own."""
+        os.kill(child.pid, signal.SIGUSR1)
+        if _within(_LAST_WORDS_SECONDS, wait):
+            return signal.SIGUSR1.name
+        return self._end(child, wait)
 
     def _stop(self, child: Identity, wait: Callable[[float], bool]) -> str | None:
         if _within(float(self._spec["stop_grace_seconds"]), wait):
             return None
+        return self._end(child, wait)
+
+    def _end(self, child: Identity, wait: Callable[[float], bool]) -> str:
+        self._terminated_at = time.monotonic()
         signal_members(child, self._token, signal.SIGTERM)
         if _within(TERMINATE_SECONDS, wait):
             return signal.SIGTERM.name
@@ -128,7 +150,10 @@ class Supervisor:
         """End what the child left behind; the slot of a job is not free before that is gone."""
         if not signal_members(child, self._token, signal.SIGTERM):
             return
-        if _within(_LEFTOVER_SECONDS, lambda pause: self._gone(child, pause)):
+        patience = _LEFTOVER_SECONDS
+        if self._terminated_at is not None:
+            patience = min(patience, self._terminated_at + TERMINATE_SECONDS - time.monotonic())
+        if _within(patience, lambda pause: self._gone(child, pause)):
             return
         while not self._gone(child, _GONE_SECONDS):
             signal_members(child, self._token, signal.SIGKILL)

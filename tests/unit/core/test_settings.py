@@ -78,6 +78,16 @@ def test_a_provider_is_asked_over_tls(issuer: str) -> None:
         _settings(**{**OIDC, "oidc_issuer": issuer})
 
 
+@pytest.mark.parametrize("gpus", ["all", "0,0", "-1", "0,none", "0.5", "٣"])
+def test_gpus_are_numbers_or_none(gpus: str) -> None:
+    with pytest.raises(ValidationError, match="each GPU once"):
+        _settings(gpus=gpus)
+
+
+def test_gpus_are_kept_as_a_list() -> None:
+    assert [_settings(gpus=text).gpus for text in ("", "None", " 1, 0 ")] == ["", "none", "1,0"]
+
+
 def test_nobody_becomes_admin_by_logging_in() -> None:
     with pytest.raises(ValidationError, match="must not be an admin"):
         _settings(oidc_role="admin")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -50,11 +52,42 @@ def work(context: JobContext) -> int:
 def ignore(context: JobContext) -> int:
     """Neither hears a stop nor SIGTERM, and has a child in its group and one in a session of its own."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    fork_stubborn()
+    print("ready")
+    time.sleep(60)
+    return 0
+
+
+def late(context: JobContext) -> int:
+    """Goes some seconds after SIGTERM, and leaves two behind that do not."""
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+    fork_stubborn()
+    print("ready")
+    while not told:
+        time.sleep(0.02)
+    time.sleep(float(context.payload["seconds"]))
+    return STOPPED_EXIT
+
+
+def fork_stubborn() -> None:
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
     for own_session in (False, True):
         subprocess.Popen([sys.executable, "-c", stubborn], start_new_session=own_session)
-    print("ready")
-    time.sleep(60)
+
+
+def devour(context: JobContext) -> int:
+    """Take memory beyond a limit: what Python gets is MemoryError, what a library gets may end it."""
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    taken = []
+    while True:
+        taken.append(bytearray(100 << 20))
+
+
+def killed(context: JobContext) -> int:
+    """What the kernel does when the machine runs out of memory."""
+    print("step 41")
+    os.kill(os.getpid(), signal.SIGKILL)
     return 0
 
 
@@ -73,8 +106,17 @@ def once(context: JobContext) -> int:
     return 0
 
 
+def sleep_silently(context: JobContext) -> int:
+    """Hang as a training would that waits for ever; says where it stands when it is asked."""
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    time.sleep(float(context.payload["seconds"]))
+    return 0
+
+
 def environment(context: JobContext) -> int:
-    context.result({"colour": os.environ.get("COLOUR"), "cwd": str(Path.cwd()), "stdin": sys.stdin.read()})
+    devices = {name: value for name, value in os.environ.items() if name.startswith("CUDA_")}
+    here = {"colour": os.environ.get("COLOUR"), "cwd": str(Path.cwd()), "stdin": sys.stdin.read()}
+    context.result({**here, **devices})
     return 0
 
 

@@ -20,6 +20,11 @@ def spec(
     return JobSpec("test", MODULE, "subject_1", {"act": act, **payload}, slot, environment or {})
 
 
+def training(subject: str, act: str = "once", *, payload: dict[str, object] | None = None, **more) -> JobSpec:
+    """A job of the training slot that works for ``subject``."""
+    return JobSpec("test", MODULE, subject, {"act": act, **(payload or {})}, Slot.TRAINING, **more)
+
+
 def make_service(database: Database, home: Path, *, grace: float = 0.3, **more) -> JobService:
     return JobService(database, home, Audit(database), training_slots=1, stop_grace_seconds=grace, **more)
 
