@@ -87,6 +87,8 @@ class EvaluationService:
                 "An evaluation needs at least one model and a length of at least 2 tokens.", "Name a model."
             )
         found = dict.fromkeys(self._registry.version(actor, reference) for reference in references)
+        for model in found:
+            model.must_write()
         if side is Split.VALIDATION:
             # What models are measured with is not trained on from now on.
             self._datasets.protect(actor, version.id, side, "evaluation")

@@ -129,7 +129,8 @@ class Deployments:
         for variant in variants:
             try:
                 model = self._registry.version(actor, variant.model_version_id)
-            except NotFound as error:
+                model.must_write()
+            except (InvalidInput, NotFound) as error:
                 faults.append(f"variant {variant.name!r}: {error.message}")
             else:
                 plain_text("The system prompt", variant.system_prompt, 200_000)

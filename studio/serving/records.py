@@ -142,10 +142,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class EngineStatus:
-    """A model server as the studio sees it; ``state`` is starting, ready, stopped or failed."""
+    """A model server as the studio sees it; ``state`` is starting, ready, stopped or failed.
+
+    ``gives_way_to`` names the run that it frees its memory for, or may not start beside; else it is empty.
+    """
 
     base_id: str
     state: str
     adapters: tuple[str, ...]
     pid: int | None
     reason: str
+    gives_way_to: str = ""

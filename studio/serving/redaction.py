@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from studio.core import Actor
-from studio.serving.records import Generation, Sampling
+from studio.serving.records import EngineStatus, Generation, Sampling
 
 
 class Redactor(Protocol):
@@ -60,4 +60,18 @@ def redacted(generation: Generation) -> Generation:
         seconds=0.0,
         error="The answer failed." if generation.error else "",
         redacted=True,
+    )
+
+
+def alike(status: Sequence[EngineStatus]) -> tuple[EngineStatus, ...]:
+    """Without anything that tells which model server failed or was refused its memory.
+
+    Where one side of a blind battle failed, the base that failed would tell which side it was.
+    """
+    to = next((one.gives_way_to for one in status if one.gives_way_to), "")
+    return tuple(
+        replace(one, state="stopped", reason="", gives_way_to=to)
+        if one.state == "failed"
+        else replace(one, reason="" if to else one.reason, gives_way_to=to)
+        for one in status
     )

@@ -30,7 +30,7 @@ from studio.core.actors import EVERYONE
 from studio.registry import ModelKind, RegistryService
 from studio.serving.answers import Answer, Answers, OnStored
 from studio.serving.backends.local import LocalBackend
-from studio.serving.backends.protocol import Backend, BackendRow
+from studio.serving.backends.protocol import Backend, BackendRow, Refuses
 from studio.serving.calls import check_call, checked
 from studio.serving.deployments import STUDIO, Deployments
 from studio.serving.records import (
@@ -49,6 +49,7 @@ from studio.serving.redaction import (
     HiddenAnswers,
     PrivateAnswers,
     Redactor,
+    alike,
     none_hidden,
     nothing_hidden,
     redacted,
@@ -286,10 +287,7 @@ class ServingService:
             for s in self._backend.status()
             if s.base_id not in private
         )
-        if not self._hidden_answers(actor):
-            return status
-        # Where one side of a blind battle failed, the base that failed would tell which side it was.
-        return tuple(replace(s, state="stopped", reason="") if s.state == "failed" else s for s in status)
+        return alike(status) if self._hidden_answers(actor) else status
 
     def unload(self, actor: Actor, base_id: str) -> None:
         """Free the memory that a base model occupies; the next request loads it again.
@@ -302,6 +300,31 @@ class ServingService:
             raise NotFound("There is no such model.", "See the list of models.")
         self._backend.unload(base_id)
         self._audit.record(actor, "unloaded", Node("model_version", base_id))
+
+    def give_way(self, actor: Actor, to: str) -> str:
+        """Begin to free the memory of one more model server for ``to`` (as in "gives way to").
+
+        Idle ones go first; a busy one takes no new rows, writes what it began, and ends. It does not wait.
+
+        Returns:
+            What is awaited, as words that follow "memory, which"; empty where no server is left to end.
+        """
+        require(actor)
+        return self._backend.give_way(to)
+
+    def keep(self, actor: Actor) -> None:
+        """Let the model servers stay that have not begun to end."""
+        require(actor)
+        self._backend.keep()
+
+    def take_back(self, actor: Actor) -> None:
+        """The memory that was given away is free again: no model server gives way to anybody."""
+        require(actor)
+        self._backend.take_back()
+
+    def refuse_when(self, refuses: Refuses) -> None:
+        """From now on, start no model server for which ``refuses`` names somebody who needs the memory."""
+        self._backend.refuse_when(refuses)
 
     def variant_answers(self, actor: Actor, deployment: str) -> dict[str, int]:
         """How many answers each variant of a deployment gave; cancelled and failed ones do not count.
@@ -343,6 +366,7 @@ class ServingService:
         source: str,
     ) -> Answer:
         model = self._registry.version(actor, row.model_version_id)
+        model.must_write()
         base = self._registry.version(STUDIO, model.base_id)
         adapted = model.kind is ModelKind.ADAPTER
         # The seed is drawn here, so that it is known whatever becomes of the row.

@@ -6,7 +6,7 @@ from another thread than the one that reads it; closing frees the rows in the ba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -40,6 +40,10 @@ class RowStart:
 
 
 RowEvent = RowStart | TokenDelta | RowEnd
+
+
+#: Given the folder of a base model: who needs the memory that serving it would take; empty for nobody.
+Refuses = Callable[[Path], str]
 
 
 class RowStream(Protocol):
@@ -79,6 +83,22 @@ class Backend(Protocol):
         Raises:
             Conflict: Answers are being written.
         """
+
+    def give_way(self, to: str) -> str:
+        """Begin to free the memory of one more model server for ``to``, idle ones first.
+
+        Returns at once, with what is awaited as words that follow "memory, which"; empty where no server
+        is left. Asked again while one is going, it says so and takes no other.
+        """
+
+    def keep(self) -> None:
+        """Free no more than is on its way already."""
+
+    def take_back(self) -> None:
+        """Nobody needs the memory any more: forget who did."""
+
+    def refuse_when(self, refuses: Refuses) -> None:
+        """From now on, start no server for which ``refuses`` names somebody who needs the memory."""
 
     def tick(self) -> None:
         """Notice crashes and unload what has been idle; cheap."""
