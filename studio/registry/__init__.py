@@ -7,7 +7,7 @@ knows files and their digests and never loads a model into the web process.
 
 from studio.registry.embedded import EMBEDDED_NAME
 from studio.registry.names import check_name
-from studio.registry.records import Alias, BaseSource, ModelKind, ModelVersion, NewWeights
+from studio.registry.records import Alias, BaseSource, ModelKind, ModelTask, ModelVersion, NewWeights
 from studio.registry.service import RegistryService
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Alias",
     "BaseSource",
     "ModelKind",
+    "ModelTask",
     "ModelVersion",
     "NewWeights",
     "RegistryService",

@@ -19,6 +19,7 @@ from typing import Any
 
 from studio.core import InvalidInput
 from studio.core.files import file_digest, sync_directory
+from studio.registry.records import ModelTask
 
 #: The files that make a model; everything else in a folder or a repository is left alone.
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
@@ -91,6 +92,17 @@ def inspect_adapter(folder: Path) -> str:
     read_object(folder / "adapter_config.json")
     count_parameters(weights)
     return model_digest(folder)
+
+
+def task_of(folder: Path) -> ModelTask:
+    """What the weights in a checked folder are for, by their configuration."""
+    adapter = folder / "adapter_config.json"
+    if adapter.is_file():
+        scores = read_object(adapter).get("task_type") == "SEQ_CLS"
+    else:
+        built = read_object(folder / "config.json").get("architectures") or []
+        scores = any("SequenceClassification" in str(name) for name in built)
+    return ModelTask.REWARD if scores else ModelTask.CHAT
 
 
 def model_digest(folder: Path) -> str:

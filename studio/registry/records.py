@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from studio.core import Mark, Node
+from studio.core import InvalidInput, Mark, Node
+
+
+class ModelTask(StrEnum):
+    """What a version does: write answers, or give answers a number (a reward model)."""
+
+    CHAT = "chat"
+    REWARD = "reward"
 
 
 class ModelKind(StrEnum):
@@ -25,6 +32,7 @@ class ModelVersion:
     version); ``parent_id`` is what training went on from; ``run_id`` is the run that made it.
     ``origin`` says where a base came from (a package, a folder, a Hub id with its commit). ``model_id``
     is that of the name, which access is given by; ``marks`` are remarks on what it was made of.
+    ``task`` is read from its files: a reward model has a head for numbers and none for words.
     """
 
     id: str
@@ -43,6 +51,24 @@ class ModelVersion:
     created_by: str
     model_id: str = ""
     marks: tuple[Mark, ...] = ()
+    task: ModelTask = ModelTask.CHAT
+
+    @property
+    def writes(self) -> bool:
+        """Whether one can chat with it."""
+        return self.task is ModelTask.CHAT
+
+    def must_write(self) -> None:
+        """Refuse a model that cannot chat.
+
+        Raises:
+            InvalidInput: It is a reward model.
+        """
+        if not self.writes:
+            raise InvalidInput(
+                f"{self.reference} is a reward model: it scores answers and writes none.",
+                "Choose a model that was trained to answer.",
+            )
 
     @property
     def reference(self) -> str:
@@ -74,6 +100,8 @@ class NewWeights:
     """What a finished run hands to the registry; registering the same ``run_id`` twice gives one version.
 
     ``made_of`` are the datasets that it learnt from: where one is private, so is a model of a new name.
+    ``step`` is set for a checkpoint that somebody keeps: a run may have many of those beside what it
+    makes at its end, and the same content under the same name is the same version.
     """
 
     name: str
@@ -84,3 +112,4 @@ class NewWeights:
     run_id: str
     parameters: int
     made_of: tuple[Node, ...] = ()
+    step: int | None = None

@@ -21,6 +21,7 @@ from studio.core import (
     Audit,
     Conflict,
     Database,
+    Edge,
     Forbidden,
     InvalidInput,
     Lineage,
@@ -34,7 +35,7 @@ from studio.core import (
 from studio.core.actors import EVERYONE
 from studio.jobs import Job, JobService, JobSpec, JobState
 from studio.registry.embedded import EMBEDDED_LICENCE, EMBEDDED_NAME, EMBEDDED_ORIGIN
-from studio.registry.folders import inspect_adapter, inspect_base, readable_path
+from studio.registry.folders import inspect_adapter, inspect_base, readable_path, task_of
 from studio.registry.names import check_alias, check_name
 from studio.registry.records import Alias, BaseSource, ModelKind, ModelVersion, NewWeights
 from studio.registry.sight import Sight, edges_of, node_of
@@ -148,7 +149,7 @@ class RegistryService:
             return self._submit(actor, _EMBEDDED_JOB, "studio.registry.embedded_job", payload)
 
     def register_weights(self, actor: Actor, new: NewWeights) -> ModelVersion:
-        """Register what a run made; doing it twice for one run gives the same version.
+        """Register what a run made, or a checkpoint of it; doing it twice gives the same version.
 
         Raises:
             InvalidInput: The files are not what the kind says, or the base is an adapter itself.
@@ -156,7 +157,7 @@ class RegistryService:
             Conflict: The name is an alias.
         """
         require(actor, Role.RESEARCHER)
-        existing = self._store.by_run(new.run_id)
+        existing = self._store.by_run(new.run_id) if new.step is None else None
         if existing is not None:
             return existing
         entry = self._weights_entry(actor, new)
@@ -164,7 +165,8 @@ class RegistryService:
         if added:
             self._audit.record(actor, "registered", node_of(version.id), version.reference)
         # Outside the branch above: a crash between the two leaves edges to be added the next time.
-        self._lineage.link(edges_of(version))
+        run = Edge(node_of(version.id), Node("run", new.run_id), "made_by")
+        self._lineage.link((*edges_of(version), run))
         return version
 
     def list(self, actor: Actor) -> tuple[ModelVersion, ...]:
@@ -307,6 +309,7 @@ class RegistryService:
             origin=origin,
             parameters=found["parameters"],
             created_by=actor.name,
+            task=task_of(Path(found["path"])),
         )
         version, added = self._store.add(actor, entry)
         if added:
@@ -330,11 +333,12 @@ class RegistryService:
             digest=inspect_adapter(path) if adapter else inspect_base(path).digest,
             base_id=base.id if adapter else None,
             parent_id=parent.id,
-            run_id=new.run_id,
+            run_id=new.run_id if new.step is None else None,
             licence=base.licence,
-            origin=f"Run {new.run_id}",
+            origin=f"Run {new.run_id}" if new.step is None else f"Step {new.step} of run {new.run_id}",
             parameters=new.parameters,
             created_by=actor.name,
+            task=task_of(path),
         )
 
     def _made_of(self, new: NewWeights) -> tuple[Node, ...]:

@@ -15,7 +15,7 @@ from sqlite_utils import Migrations
 
 from studio.core import Access, Actor, Database, Node, Role, new_id, now
 from studio.core.database import Row, insert
-from studio.registry.records import Alias, ModelKind, ModelVersion
+from studio.registry.records import Alias, ModelKind, ModelTask, ModelVersion
 
 migrations = Migrations("registry")
 
@@ -57,6 +57,12 @@ def model_jobs(db: SqliteUtils) -> None:
     )
 
 
+@migrations()
+def tasks(db: SqliteUtils) -> None:
+    """What a version is for; every one from before then writes answers."""
+    db.execute("ALTER TABLE model_versions ADD COLUMN task TEXT NOT NULL DEFAULT 'chat'")
+
+
 @dataclass(frozen=True)
 class Entry:
     """A version to add; ``base_id`` None means that it is its own base."""
@@ -72,6 +78,7 @@ class Entry:
     origin: str
     parameters: int
     created_by: str
+    task: ModelTask = ModelTask.CHAT
 
 
 _VERSION = "SELECT v.*, m.name FROM model_versions v JOIN models m ON m.id = v.model_id"
@@ -205,6 +212,7 @@ class RegistryStore:
             "parameters": entry.parameters,
             "created_at": now(),
             "created_by": entry.created_by,
+            "task": entry.task.value,
         }
         insert(connection, "model_versions", record)
 
@@ -229,6 +237,7 @@ class RegistryStore:
             created_at=row["created_at"],
             created_by=row["created_by"],
             model_id=row["model_id"],
+            task=ModelTask(row["task"]),
         )
 
     def _stored(self, path: Path) -> str:

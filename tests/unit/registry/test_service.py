@@ -19,7 +19,7 @@ from studio.core import (
     Role,
 )
 from studio.jobs import JobService
-from studio.registry import BaseSource, ModelKind, ModelVersion, NewWeights, RegistryService
+from studio.registry import BaseSource, ModelKind, ModelTask, ModelVersion, NewWeights, RegistryService
 from tests.unit.registry.folders import adapter_folder, base_folder
 
 STAKEHOLDER = Actor("sam", Role.STAKEHOLDER)
@@ -174,3 +174,19 @@ def test_a_registered_model_outlives_a_second_look_at_its_folder(
 ) -> None:
     shutil.rmtree(base.path)
     assert registry.version(LOCAL_ADMIN, "base") == base
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_reward_model_is_known_by_its_files_and_cannot_chat(
+    registry: RegistryService, base: ModelVersion, tmp_path: Path, whole: bool
+) -> None:
+    made = base_folder(tmp_path / "made") if whole else adapter_folder(tmp_path / "made")
+    config = '{"architectures": ["LlamaForSequenceClassification"]}' if whole else '{"task_type": "SEQ_CLS"}'
+    (made / ("config.json" if whole else "adapter_config.json")).write_text(config)
+    kind = ModelKind.MERGED if whole else ModelKind.ADAPTER
+    new = NewWeights("judge", kind, made, base.id, base.id, "run-7", 4)
+    version = registry.register_weights(LOCAL_ADMIN, new)
+    assert registry.version(LOCAL_ADMIN, "judge").task is ModelTask.REWARD
+    assert base.writes
+    with pytest.raises(InvalidInput, match="judge@1 is a reward model"):
+        version.must_write()
