@@ -9,16 +9,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from studio.training.records import Points, Run, Stage, StartRun
+from studio.training.records import (
+    Checkpoint,
+    Comparison,
+    FailureCard,
+    FailureKind,
+    Points,
+    QueuedRun,
+    Run,
+    Stage,
+    StartRun,
+)
 
 if TYPE_CHECKING:
     from studio.training.recipes import (
+        RECIPES,
         CptRecipe,
         DpoRecipe,
+        KtoRecipe,
         LoraSettings,
+        MixSource,
         Recipe,
+        RewardRecipe,
         SftRecipe,
         dump_recipe,
+        field_help,
         load_config,
         parse_recipe,
         recipe_text,
@@ -27,17 +42,27 @@ if TYPE_CHECKING:
     from studio.training.service import TrainingService
 
 __all__ = [
+    "RECIPES",
+    "Checkpoint",
+    "Comparison",
     "CptRecipe",
     "DpoRecipe",
+    "FailureCard",
+    "FailureKind",
+    "KtoRecipe",
     "LoraSettings",
+    "MixSource",
     "Points",
+    "QueuedRun",
     "Recipe",
+    "RewardRecipe",
     "Run",
     "SftRecipe",
     "Stage",
     "StartRun",
     "TrainingService",
     "dump_recipe",
+    "field_help",
     "load_config",
     "parse_recipe",
     "recipe_text",

@@ -1,26 +1,59 @@
-"""Recipes: everything that a run's outcome depends on, as a typed class and as a YAML file.
+"""Recipes as YAML files: read, explained where they are wrong, and written.
 
-A recipe is read as YAML 1.2, so ``1e-5`` is a number and ``no`` is a word. Whatever is wrong with it
-is said at once: unknown keys with the nearest known one, keys given twice, values out of range, and
-fields that contradict each other. Nothing here knows whether a model or a dataset exists.
+The classes are in ``recipe_fields``. A recipe is read as YAML 1.2, so ``1e-5`` is a number and ``no`` is
+a word. Whatever is wrong with it is said at once: unknown keys with the nearest known one, keys given
+twice, values out of range, and fields that contradict each other. Nothing here knows whether a model or
+a dataset exists.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from studio.core import InvalidInput, NotFound
+from studio.training.recipe_fields import (
+    RECIPES,
+    CptRecipe,
+    DpoRecipe,
+    KtoRecipe,
+    LoraSettings,
+    MixSource,
+    Recipe,
+    RewardRecipe,
+    SftRecipe,
+    field_help,
+    field_of,
+    nested,
+)
 from studio.training.records import Stage
+
+__all__ = [
+    "CONFIGS",
+    "RECIPES",
+    "CptRecipe",
+    "DpoRecipe",
+    "KtoRecipe",
+    "LoraSettings",
+    "MixSource",
+    "Recipe",
+    "RewardRecipe",
+    "SftRecipe",
+    "dump_recipe",
+    "field_help",
+    "load_config",
+    "parse_recipe",
+    "recipe_text",
+    "stage_of",
+]
 
 #: Larger texts are no recipes.
 _LONGEST_RECIPE = 64 * 1024
@@ -28,130 +61,8 @@ _LONGEST_RECIPE = 64 * 1024
 _STAND_INS = {"model": "-", "dataset": "-"}
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_for_number(cls, value: Any, info: Any) -> Any:
-        # pydantic takes true for 1; "epochs: true" is a slip, not one epoch.
-        annotation = cls.model_fields[info.field_name].annotation
-        if isinstance(value, bool) and annotation in (int, float):
-            raise ValueError("a number is wanted here")
-        return value
-
-
-class LoraSettings(_Strict):
-    """The shape of a fresh adapter; a run that goes on from an adapter keeps that one's rank and targets."""
-
-    r: int = Field(16, ge=1, le=512, description="Rank of the update; more learns more and costs more.")
-    alpha: int = Field(32, ge=1, le=1024, description="Scale of the update is alpha / r.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of the adapter's input that is dropped.")
-    targets: Literal["all-linear", "attention"] = Field(
-        "all-linear", description="Which layers get an adapter: every linear one, or attention only."
-    )
-
-
-class Recipe(_Strict):
-    """What all three stages have in common; batch sizes count rows, lengths count tokens."""
-
-    STAGE: ClassVar[Stage]
-
-    model: str = Field(min_length=1, description="Model version to go on from: name, name@number, alias, id.")
-    dataset: str = Field(min_length=1, description="Dataset version to learn from: name, name@number or id.")
-    output: str = Field("", max_length=80, description="Name of the model it makes; empty: model-stage.")
-    method: Literal["lora", "full"] = Field("lora", description="Train an adapter, or every weight.")
-    lora: LoraSettings = Field(default_factory=LoraSettings, description="Shape of the adapter.")
-    learning_rate: float = Field(2e-4, gt=0, le=0.1, description="Highest learning rate.")
-    epochs: float = Field(1.0, gt=0, le=1000, description="Passes over the training rows.")
-    max_steps: int = Field(-1, ge=-1, description="Stop after so many steps; -1: as epochs say.")
-    batch_size: int = Field(4, ge=1, le=4096, description="Rows in one forward pass.")
-    gradient_accumulation: int = Field(1, ge=1, le=4096, description="Forward passes in one step.")
-    max_length: int = Field(512, ge=16, le=1 << 20, description="Longest sequence, in tokens.")
-    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of the steps in which the rate rises.")
-    scheduler: Literal["cosine", "linear", "constant"] = Field(
-        "cosine", description="How the learning rate falls after its rise."
-    )
-    weight_decay: float = Field(0.0, ge=0, le=1, description="Pull of the trained weights towards zero.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are cut to this norm.")
-    seed: int = Field(0, ge=0, lt=1 << 32, description="Seed of the order of rows, of dropout and adapter.")
-    dtype: Literal["auto", "bf16", "fp32"] = Field(
-        "auto", description="Precision of the frozen weights; auto: bf16 where the model is stored so."
-    )
-    recompute: bool = Field(
-        False, description="Recompute activations in the backward pass: less memory, a third more time."
-    )
-    log_every: int = Field(1, ge=1, description="Steps between points of the training curve.")
-    eval_every: int = Field(0, ge=0, description="Steps between evaluations; 0: at start and end only.")
-    save_every: int = Field(50, ge=1, description="Steps between checkpoints.")
-    keep_checkpoints: int = Field(2, ge=1, le=100, description="How many of the newest checkpoints stay.")
-
-    def contradictions(self) -> Iterator[str]:
-        """What two fields say against each other, one sentence each, opening with the field's name."""
-        if self.max_steps == 0:
-            yield "max_steps: 0 steps train nothing; give -1 to let epochs decide."
-        if self.method == "full" and "lora" in self.model_fields_set:
-            yield "lora: only used with method: lora; remove it or change the method."
-        if self.method == "full" and self.learning_rate > 1e-3:
-            yield (
-                f"learning_rate: {self.learning_rate:g} is too high for method: full; "
-                "1e-6 to 1e-4 is usual, at most 1e-3."
-            )
-        if self.scheduler == "constant" and self.warmup_ratio > 0 and "warmup_ratio" in self.model_fields_set:
-            yield "warmup_ratio: scheduler: constant has no warm-up; give 0 or another scheduler."
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Recipe:
-        found = list(self.contradictions())
-        if found:
-            raise ValueError("\n".join(found))
-        return self
-
-
-class CptRecipe(Recipe):
-    """Continued pre-training: the next token of plain text, wherever it stands."""
-
-    STAGE = Stage.CPT
-
-    stage: Literal["cpt"] = "cpt"
-    packing: bool = Field(True, description="Put several short texts into one sequence.")
-
-
-class SftRecipe(Recipe):
-    """Supervised fine-tuning: answers to instructions."""
-
-    STAGE = Stage.SFT
-
-    stage: Literal["sft"] = "sft"
-    packing: bool = Field(False, description="Put several short conversations into one sequence.")
-    assistant_only: bool = Field(
-        True, description="Learn the assistant's turns only (each of them), not the questions."
-    )
-
-
-class DpoRecipe(Recipe):
-    """Direct preference optimisation: which of two answers is better, measured from a frozen reference."""
-
-    STAGE = Stage.DPO
-
-    stage: Literal["dpo"] = "dpo"
-    learning_rate: float = Field(5e-5, gt=0, le=0.1, description="Highest learning rate.")
-    beta: float = Field(0.1, gt=0, le=10, description="How strongly the model is held to its reference.")
-    loss: Literal["sigmoid", "ipo"] = Field("sigmoid", description="Form of the preference loss.")
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="Share of the pairs that are taken to be labelled wrongly."
-    )
-
-    def contradictions(self) -> Iterator[str]:
-        """As for every recipe, and what the loss cannot use."""
-        yield from super().contradictions()
-        if self.loss == "ipo" and self.label_smoothing > 0:
-            yield "label_smoothing: only loss: sigmoid can use it; give 0 or change the loss."
-
-
-RECIPES: dict[Stage, type[Recipe]] = {Stage.CPT: CptRecipe, Stage.SFT: SftRecipe, Stage.DPO: DpoRecipe}
+#: Files in ``configs/`` that hold a sweep of a recipe and not a recipe.
+SWEEPS = ("sweep",)
 
 
 def parse_recipe(stage: Stage, yaml_text: str) -> Recipe:
@@ -177,7 +88,7 @@ def parse_recipe(stage: Stage, yaml_text: str) -> Recipe:
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as YAML with every default written out; reading it back gives the same recipe."""
-    values = recipe.model_dump()
+    values = recipe.model_dump(mode="json")
     if recipe.method == "full":
         del values["lora"]
     if recipe.scheduler == "constant":
@@ -223,7 +134,7 @@ def load_config(name: str) -> str:
     Raises:
         NotFound: There is no such file.
     """
-    known = {path.stem: path for path in sorted(CONFIGS.glob("*.yaml"))}
+    known = {path.stem: path for path in sorted(CONFIGS.glob("*.yaml")) if path.stem not in SWEEPS}
     if name not in known:
         raise NotFound(f"There is no configs/{name}.yaml.", f"Take one of: {', '.join(known)}.")
     return known[name].read_text(encoding="utf-8")
@@ -293,13 +204,14 @@ def _lines(kind: type[Recipe], item: Any) -> list[str]:
 
 def _unknown(kind: type[Recipe], path: str) -> str:
     *outer, key = path.split(".")
-    known = LoraSettings.model_fields if outer == ["lora"] else kind.model_fields
+    owner = nested(kind, outer[0]) if outer else kind
+    known = list(owner.model_fields) if owner else []
     spoken = {"lr": "learning_rate", "batch": "batch_size", "num_epochs": "epochs", "rank": "r"}
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     guess = spoken.get(key) if spoken.get(key) in known else (near[0] if near else None)
     return f"{path}: unknown key" + (f"; did you mean {guess}?" if guess else ".")
 
 
 def _description(kind: type[Recipe], path: str) -> str:
-    field = kind.model_fields.get(path)
-    return field.description or "" if field else ""
+    field = field_of(kind, path)
+    return str(field.description or "") if field else ""

@@ -16,7 +16,7 @@ from sqlite_utils import Migrations
 
 from studio.core.database import Database, Row, insert
 from studio.jobs import JobState
-from studio.training.records import Stage
+from studio.training.records import FailureCard, FailureKind, Stage
 
 migrations = Migrations("training")
 
@@ -38,9 +38,30 @@ def runs(db: SqliteUtils) -> None:
     db.execute("CREATE INDEX runs_open ON runs (id) WHERE ended_at IS NULL")
 
 
+@migrations()
+def queueing(db: SqliteUtils) -> None:
+    """What a run waits for and expects to need, why it failed, and what it is another try of."""
+    for column in (
+        "priority INTEGER NOT NULL DEFAULT 0",
+        "after_runs TEXT NOT NULL DEFAULT '[]'",
+        "continue_on_error INTEGER NOT NULL DEFAULT 0",
+        "devices TEXT NOT NULL DEFAULT '[]'",
+        "predicted_memory_bytes INTEGER",
+        "retry_of TEXT NOT NULL DEFAULT ''",
+        "sweep_id TEXT NOT NULL DEFAULT ''",
+        "paused INTEGER NOT NULL DEFAULT 0",
+        "resume_step INTEGER",
+        "failure TEXT",
+    ):
+        db.execute(f"ALTER TABLE runs ADD COLUMN {column}")
+
+
 @dataclass(frozen=True)
 class Entry:
-    """A run as it is stored; ``state`` of an open one is what it was opened with."""
+    """A run as it is stored; ``state`` of an open one is what it was opened with.
+
+    ``resume_step`` is the checkpoint that its newest attempt was told to go on from.
+    """
 
     id: str
     request_id: str | None
@@ -63,6 +84,16 @@ class Entry:
     output_version_id: str | None = None
     peak_memory_bytes: int | None = None
     ended_at: float | None = None
+    priority: int = 0
+    after_runs: tuple[str, ...] = ()
+    continue_on_error: bool = False
+    devices: tuple[int, ...] = ()
+    predicted_memory_bytes: int | None = None
+    retry_of: str = ""
+    sweep_id: str = ""
+    paused: bool = False
+    resume_step: int | None = None
+    failure: FailureCard | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +107,7 @@ class Ending:
     output_version_id: str | None
     peak_memory_bytes: int | None
     ended_at: float
+    failure: FailureCard | None = None
 
 
 class RunStore:
@@ -131,7 +163,7 @@ class RunStore:
         with self._database.write() as connection:
             done = connection.execute(
                 """UPDATE runs SET state = ?, reason = ?, summary = ?, output_version_id = ?,
-                   peak_memory_bytes = ?, ended_at = ?
+                   peak_memory_bytes = ?, failure = ?, ended_at = ?
                    WHERE id = ? AND job_id = ? AND ended_at IS NULL""",
                 (
                     ending.state.value,
@@ -139,6 +171,7 @@ class RunStore:
                     json.dumps(ending.summary),
                     ending.output_version_id,
                     ending.peak_memory_bytes,
+                    _failure_text(ending.failure),
                     ending.ended_at,
                     run_id,
                     ending.job_id,
@@ -146,16 +179,45 @@ class RunStore:
             )
         return done.rowcount == 1
 
-    def reopen(self, run_id: str, job_id: str, packages: dict[str, str]) -> bool:
-        """Open an ended run that has no output under a new job; False where it is not one."""
+    def reopen(self, run_id: str, job_id: str, packages: dict[str, str], step: int | None) -> bool:
+        """Open an ended run that has no output under a new job; False where it is not one.
+
+        ``step`` is the checkpoint to go on from; None is the newest.
+        """
         with self._database.write() as connection:
             done = connection.execute(
                 """UPDATE runs SET job_id = ?, attempts = attempts + 1, state = ?, reason = '',
-                   packages = ?, ended_at = NULL
+                   packages = ?, ended_at = NULL, paused = 0, failure = NULL, resume_step = ?
                    WHERE id = ? AND ended_at IS NOT NULL AND output_version_id IS NULL""",
-                (job_id, JobState.QUEUED.value, json.dumps(packages), run_id),
+                (job_id, JobState.QUEUED.value, json.dumps(packages), step, run_id),
             )
         return done.rowcount == 1
+
+    def pause(self, run_id: str, job_id: str, *, paused: bool) -> bool:
+        """Note whether somebody means to take a run up again.
+
+        Returns:
+            False where it has made its weights, or has another job by now.
+        """
+        with self._database.write() as connection:
+            done = connection.execute(
+                "UPDATE runs SET paused = ? WHERE id = ? AND job_id = ? AND output_version_id IS NULL",
+                (paused, run_id, job_id),
+            )
+        return done.rowcount == 1
+
+    def explain(self, run_id: str, reason: str) -> None:
+        """Note why a run that was stopped was stopped."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE runs SET reason = ? WHERE id = ? AND state = ? AND ended_at IS NOT NULL",
+                (reason, run_id, JobState.STOPPED.value),
+            )
+
+    def prioritise(self, run_id: str, priority: int) -> None:
+        """Note a run's priority; its job is what stands in the queue."""
+        with self._database.write() as connection:
+            connection.execute("UPDATE runs SET priority = ? WHERE id = ?", (priority, run_id))
 
 
 def _record(entry: Entry) -> dict[str, Any]:
@@ -163,6 +225,9 @@ def _record(entry: Entry) -> dict[str, Any]:
         "dataset_version_ids": json.dumps(entry.dataset_version_ids),
         "packages": json.dumps(entry.packages),
         "summary": json.dumps(entry.summary or {}),
+        "after_runs": json.dumps(entry.after_runs),
+        "devices": json.dumps(entry.devices),
+        "failure": _failure_text(entry.failure),
     }
     return vars(entry) | {"stage": entry.stage.value, "state": entry.state.value} | lists
 
@@ -181,5 +246,22 @@ def _entry(row: Row | None) -> Entry | None:
         "dataset_version_ids": tuple(json.loads(row["dataset_version_ids"])),
         "packages": json.loads(row["packages"]),
         "summary": json.loads(row["summary"]),
+        "after_runs": tuple(json.loads(row["after_runs"])),
+        "devices": tuple(json.loads(row["devices"])),
+        "continue_on_error": bool(row["continue_on_error"]),
+        "paused": bool(row["paused"]),
+        "failure": _failure(row["failure"]),
     }
     return Entry(**values)
+
+
+def _failure_text(card: FailureCard | None) -> str | None:
+    return None if card is None else json.dumps(vars(card), default=str)
+
+
+def _failure(text: str | None) -> FailureCard | None:
+    if text is None:
+        return None
+    values = json.loads(text)
+    kind, evidence = FailureKind(values["kind"]), tuple(values["evidence"])
+    return FailureCard(**(values | {"kind": kind, "evidence": evidence}))

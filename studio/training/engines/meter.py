@@ -4,6 +4,10 @@ Losses and rewards are averaged over the steps since the last point. The open av
 checkpoint, so that a resumed curve has the same points, at the same steps, as one that was never
 interrupted. Time and tokens count training only: a pause between two attempts, evaluation and saving are
 not in them.
+
+The meter also decides what becomes of an evaluation: which checkpoint is the best so far, and whether the
+run ends early because the loss has not fallen for a while. Of several processes every one has a meter,
+rank 0's alone writes, and all of them decide alike.
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ from transformers import TrainerCallback
 
 from studio.core import StudioError
 from studio.jobs import JobContext
+from studio.training.engines import ranks
+from studio.training.engines.verdict import Verdict
 from studio.training.metrics import MetricsWriter
 from studio.training.recipes import Recipe
 from studio.training.task import TENSORBOARD, TrainTask
@@ -34,6 +40,10 @@ _NAMES = {
     "rewards/accuracies": "rewards_accuracy",
     "logps/chosen": "logps_chosen",
     "logps/rejected": "logps_rejected",
+    "kl": "kl",
+    "accuracy": "rewards_accuracy",
+    "margin": "rewards_margin",
+    "mean_reward": "rewards_mean",
 }
 #: What the log says of each point.
 _SAID = (
@@ -52,6 +62,18 @@ class Stopped(Exception):
     """Someone asked the run to stop while it was evaluating or scoring the reference."""
 
 
+class _Files:
+    """Where rank 0 writes the points: the run's own file, and one for TensorBoard."""
+
+    def __init__(self, task: TrainTask, step: int) -> None:
+        self.writer = MetricsWriter(task.metrics)
+        self.board = SummaryWriter(str(task.directory / TENSORBOARD), purge_step=step + 1, flush_secs=2)
+
+    def close(self) -> None:
+        self.writer.close()
+        self.board.close()
+
+
 class Meter(TrainerCallback):  # type: ignore[misc]
     """The trainer's callback; ``trainer`` is set once it exists."""
 
@@ -60,15 +82,15 @@ class Meter(TrainerCallback):  # type: ignore[misc]
         self.stopped = False
         self._recipe: Recipe = task.recipe
         self._context = context
-        self._writer = MetricsWriter(task.metrics)
         step = int(counted.get("step", -1))
-        self._board = SummaryWriter(str(task.directory / TENSORBOARD), purge_step=step + 1, flush_secs=2)
+        self._files = _Files(task, step) if ranks.first() else None
         self._window: dict[str, float] = dict(counted.get("window", {}))
         self._seconds = float(counted.get("seconds", 0.0))
         self._tokens_before = int(counted.get("tokens", 0))
         self._step_began = 0.0
         self._began = (0, 0.0)
         self._evaluated = 0
+        self.verdict = Verdict.of(task.recipe, counted)
 
     @property
     def tokens(self) -> int:
@@ -82,18 +104,20 @@ class Meter(TrainerCallback):  # type: ignore[misc]
 
     def counted(self, step: int) -> dict[str, Any]:
         """What a checkpoint has to remember; every point up to it is on disk when this returns."""
-        self._writer.sync()
-        return {"step": step, "tokens": self.tokens, "seconds": self._seconds, "window": self._window}
+        if self._files:
+            self._files.writer.sync()
+        now = {"step": step, "tokens": self.tokens, "seconds": self._seconds, "window": self._window}
+        return {**now, **self.verdict.counted()}
 
     def close(self) -> None:
         """Sync and close the files."""
-        self._writer.close()
-        self._board.close()
+        if self._files:
+            self._files.close()
 
     def reference_progress(self, done: int, total: int) -> None:
-        """Say how many pairs the reference has scored; leave it if someone asked to stop."""
+        """Say how many rows the reference has scored; leave it if someone asked to stop."""
         self._context.progress("scoring the reference", done, total)
-        if self._context.stop_requested():
+        if self._stop_asked():
             self._stop()
 
     def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
@@ -115,16 +139,31 @@ class Meter(TrainerCallback):  # type: ignore[misc]
         due = bool(self._recipe.eval_every) and step % self._recipe.eval_every == 0
         control.should_evaluate = self.trainer.eval_dataset is not None and (due or last)
         control.should_save = step % self._recipe.save_every == 0 and not last
-        if not last and self._context.stop_requested():
+        if not last and self._stop_asked():
             self.stopped = control.should_save = control.should_training_stop = True
 
     def on_prediction_step(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
         """Say how far the evaluation is; leave it if someone asked to stop."""
         self._evaluated += 1
-        batches = math.ceil(len(self.trainer.eval_dataset) / args.per_device_eval_batch_size)
+        batches = math.ceil(
+            len(self.trainer.eval_dataset) / (args.per_device_eval_batch_size * ranks.world())
+        )
         self._context.progress("evaluating", self._evaluated, batches)
-        if self._context.stop_requested() and state.global_step < state.max_steps:
+        if state.global_step < state.max_steps and self._stop_asked():
             self._stop()
+
+    def on_evaluate(self, _args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
+        """Keep a checkpoint of the best so far; end where the loss has not fallen for too long."""
+        if state.global_step == 0 or "eval_loss" not in metrics:
+            return
+        _require_finite(metrics["eval_loss"], state.global_step, "evaluation loss")
+        better = self.verdict.take(state.global_step, metrics["eval_loss"])
+        last = state.global_step >= state.max_steps
+        if better and self._recipe.keep_best and not last:
+            control.should_save = True
+        if self.verdict.over and not last:
+            print(f"step {state.global_step}: {self.verdict.sentence}", flush=True)
+            control.should_training_stop = True
 
     def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, float], **_: Any) -> None:
         """Take one step's values into the open average, or write an evaluation."""
@@ -140,16 +179,15 @@ class Meter(TrainerCallback):  # type: ignore[misc]
             if state.global_step % self._recipe.log_every == 0 or state.global_step >= state.max_steps:
                 self._point(state.global_step, logs)
 
+    def _stop_asked(self) -> bool:
+        return bool(ranks.agreed(ranks.first() and self._context.stop_requested()))
+
     def _stop(self) -> None:
         self.stopped = True
         raise Stopped
 
     def _take(self, step: int, logs: dict[str, float]) -> None:
-        if not math.isfinite(logs["loss"]):
-            raise StudioError(
-                f"The loss is {logs['loss']} at step {step}: training has diverged.",
-                "Lower learning_rate, or look for damaged rows in the dataset.",
-            )
+        _require_finite(logs["loss"], step, "loss")
         self._window["steps"] = self._window.get("steps", 0) + 1
         self._window["tokens"] = self.tokens - self._window.get("tokens_before", 0)
         for name, ours in _NAMES.items():
@@ -169,9 +207,11 @@ class Meter(TrainerCallback):  # type: ignore[misc]
         self._write(step, values)
 
     def _write(self, step: int, values: dict[str, float]) -> None:
-        self._writer.append(step, self._seconds, self.tokens, values)
+        if self._files is None:
+            return
+        self._files.writer.append(step, self._seconds, self.tokens, values)
         for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+            self._files.board.add_scalar(name, value, step)
         said = (f"{name} {values[name]:.4g}" for name in _SAID if name in values)
         print(f"step {step}: {', '.join(said)}", flush=True)
 
@@ -179,6 +219,14 @@ class Meter(TrainerCallback):  # type: ignore[misc]
         first, began = self._began
         done = state.global_step - first
         return (time.monotonic() - began) / done * (state.max_steps - state.global_step) if done else None
+
+
+def _require_finite(loss: float, step: int, what: str) -> None:
+    if not math.isfinite(loss):
+        raise StudioError(
+            f"The {what} is {loss} at step {step}: training has diverged.",
+            "Lower learning_rate, or look for damaged rows in the dataset.",
+        )
 
 
 def remove_own_reports(trainer: Any) -> None:

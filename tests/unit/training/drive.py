@@ -1,7 +1,8 @@
 """Runs several trainings in one process, so that the tests pay for torch's import once.
 
 ``python -m tests.unit.training.drive PLAN.json``: a list of {"payload", "job", "stop_after"}; a training
-with ``stop_after`` is asked to stop when that step is done. What each came to is written to PLAN.json.out.
+with ``stop_after`` is asked to stop when that step is done; an item with ``probe`` looks at what a training
+left instead. What each came to is written to PLAN.json.out.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Context(JobContext):
 
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
+    if "probe" in item:
+        return probe(item["probe"], item["of"])
     from studio.training.engines.trl import train
 
     directory = Path(item["job"])
@@ -41,6 +44,16 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
     context.stop_after = item.get("stop_after")
     try:
         return {"finished": train(TrainTask.from_payload(item["payload"]), context)}
+    except Exception as error:
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def probe(name: str, of: dict[str, Any]) -> dict[str, Any]:
+    from tests.unit.training import probes
+
+    try:
+        return {"found": getattr(probes, name)(**of)}
     except Exception as error:
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}"}

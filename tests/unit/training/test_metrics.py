@@ -47,6 +47,7 @@ def test_rubbish_is_passed_over(path: Path) -> None:
     write(path, range(1, 2))
     with path.open("ab") as handle:
         handle.write(b'\x00\xff\n[1]\n{"step": 1}\n')
+        handle.write(b'{"step": 1, "time": 1.0, "tokens": 1, "train/loss": null, "note": "odd"}\n')
     write(path, range(2, 3))
     assert [point[0] for point in read_points(path, "run", 0, 0).columns["train/loss"]] == [1, 2]
 

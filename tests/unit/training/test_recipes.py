@@ -12,16 +12,23 @@ from studio.core import InvalidInput, NotFound
 from studio.training import (
     CptRecipe,
     DpoRecipe,
+    KtoRecipe,
+    LoraSettings,
+    MixSource,
+    Recipe,
+    RewardRecipe,
     SftRecipe,
     Stage,
     dump_recipe,
+    field_help,
     load_config,
     parse_recipe,
     recipe_text,
     stage_of,
 )
-from studio.training.recipes import CONFIGS, RECIPES
+from studio.training.recipes import CONFIGS, RECIPES, SWEEPS
 
+RECIPE_FILES = sorted(path for path in CONFIGS.glob("*.yaml") if path.stem not in SWEEPS)
 LEAST = "model: base\ndataset: rows\n"
 
 
@@ -88,10 +95,56 @@ def test_a_key_given_twice_is_refused_with_the_other_errors() -> None:
         ("method: full\nlearning_rate: 2e-3", "learning_rate"),
         ("scheduler: constant\nwarmup_ratio: 0.1", "warmup_ratio"),
         ("stage: cpt", "stage"),
+        ("weight: 2", "weight"),
+        ("mix: [{dataset: other}, {dataset: rows}]", "mix"),
+        ("mix: [{dataset: other, weight: 0}]", "mix.0.weight"),
+        ("mix: [{name: other}]", "mix.0.dataset mix.0.name"),
+        ("early_stop_patience: 2", "early_stop_patience"),
+        ("keep_best: true", "keep_best"),
+        ("parallel: fsdp", "parallel"),
+        ("parallel: fsdp\nprocesses: 2\nmethod: qlora", "parallel"),
+        ("parallel: deepspeed\nkeep_best: true\neval_every: 5", "keep_best"),
+        ("neftune_alpha: -1", "neftune_alpha"),
+        ("lora: {plus_ratio: 0.5}", "lora.plus_ratio"),
     ],
 )
 def test_contradictions_are_refused(text: str, field: str) -> None:
-    assert [line.split(":")[0] for line in errors(Stage.SFT, LEAST + text)] == [field]
+    found = {line.split(":")[0] for line in errors(Stage.SFT, LEAST + text)}
+    assert found == set(field.split())
+
+
+@pytest.mark.parametrize(
+    ("stage", "text", "field"),
+    [
+        (Stage.DPO, "loss: ipo\nlabel_smoothing: 0.1", "label_smoothing"),
+        (Stage.DPO, "loss: robust", "label_smoothing"),
+        (Stage.KTO, "batch_size: 1", "batch_size"),
+        (Stage.KTO, "neftune_alpha: 5", "neftune_alpha"),
+        (Stage.REWARD, "beta: 0.1", "beta"),
+    ],
+)
+def test_what_a_stage_cannot_use_is_refused(stage: Stage, text: str, field: str) -> None:
+    assert [line.split(":")[0] for line in errors(stage, LEAST + text)] == [field]
+
+
+def test_every_field_has_help_in_plain_words() -> None:
+    for kind in RECIPES.values():
+        for name in kind.model_fields:
+            if name != "stage":
+                assert field_help(name).endswith((".", "GPU.")), name
+    for settings, owner in ((LoraSettings, "lora"), (MixSource, "mix")):
+        for name in settings.model_fields:
+            assert field_help(f"{owner}.{name}"), name
+    assert field_help("mix.0.weight") == field_help("mix.weight")
+    assert field_help("lora.nothing") == field_help("nothing") == ""
+
+
+def test_a_new_field_leaves_an_old_recipe_as_it_was() -> None:
+    old = parse_recipe(Stage.SFT, LEAST)
+    assert (old.engine, old.mix, old.weight, old.attention, old.processes) == ("trl", (), 1.0, "auto", 1)
+    assert (old.early_stop_patience, old.keep_best, old.eval_rows) == (0, False, 0)
+    assert (old.lora.dora, old.lora.plus_ratio, old.parallel) == (False, 1.0, "ddp")
+    assert old.datasets == ("rows",)
 
 
 @pytest.mark.parametrize(
@@ -116,9 +169,11 @@ def test_no_text_makes_the_parser_fail_otherwise(text: str) -> None:
         CptRecipe(model="a", dataset="b", method="full", learning_rate=1e-5),
         SftRecipe(model="a", dataset="b@2", scheduler="constant", seed=7),
         DpoRecipe(model="a", dataset="b", beta=0.3, output="no"),
+        KtoRecipe(model="a", dataset="b", mix=(MixSource(dataset="c", weight=0.5),), weight=2.0),
+        RewardRecipe(model="a", dataset="b", method="qlora", lora=LoraSettings(dora=True)),
     ],
 )
-def test_a_recipe_survives_being_written(recipe: CptRecipe | SftRecipe | DpoRecipe) -> None:
+def test_a_recipe_survives_being_written(recipe: Recipe) -> None:
     text = dump_recipe(recipe)
     assert text.startswith(f"stage: {recipe.STAGE}\n")
     again = parse_recipe(recipe.STAGE, text)
@@ -139,7 +194,7 @@ def test_a_recipe_names_its_stage() -> None:
         stage_of("stage: ppo")
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPE_FILES, ids=lambda path: path.stem)
 def test_each_config_is_good_and_opens_with_what_one_needs_to_know(path) -> None:
     text = load_config(path.stem)
     recipe = parse_recipe(stage_of(text), text)
@@ -149,10 +204,14 @@ def test_each_config_is_good_and_opens_with_what_one_needs_to_know(path) -> None
     assert f"python -m studio train configs/{path.name}" in opening
     # Everything that can be set is shown, so that a reader never has to look for defaults.
     shown = set(re.findall(r"^(\w+):", text, re.MULTILINE))
-    assert shown == set(type(recipe).model_fields)
+    hidden = {"lora"} if recipe.method == "full" else set()
+    assert shown | hidden == set(type(recipe).model_fields)
+    if recipe.adapts:
+        inner = set(re.findall(r"^  (\w+):", text, re.MULTILINE))
+        assert inner == set(LoraSettings.model_fields)
 
 
 def test_there_is_a_config_for_each_stage() -> None:
-    assert {stage_of(path.read_text()) for path in CONFIGS.glob("*.yaml")} == set(RECIPES)
+    assert {stage_of(path.read_text()) for path in RECIPE_FILES} == set(RECIPES)
     with pytest.raises(NotFound, match="nothing"):
         load_config("nothing")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +22,8 @@ from studio.core import (
 from studio.datasets import NewVersion, SchemaKind, Split
 from studio.jobs import JobState
 from studio.registry import ModelKind, NewWeights
-from studio.training import Run, Stage, StartRun
+from studio.training import Stage, StartRun
+from tests.unit.training.ends import end_job, give_weights
 from tests.unit.training.room import RECIPE, Room, furnish, open_room
 
 ADMIN = LOCAL_ADMIN
@@ -43,31 +43,6 @@ def refusal(room: Room, recipe: str, stage: Stage = Stage.SFT) -> tuple[str, ...
     assert room.jobs.list(ADMIN) == ()
     assert room.training.list(ADMIN) == ()
     return caught.value.details
-
-
-def end_job(room: Room, run: Run, code: int, **files: object) -> None:
-    """Let the run's job end without a trainer: what its supervisor would have written."""
-    entry = room.training._store.get(run.id)
-    directory = room.home / "runs" / run.id
-    for name, value in files.items():
-        (directory / f"{name}.json").write_text(json.dumps(value))
-    state = {0: JobState.SUCCEEDED, 75: JobState.STOPPED}.get(code, JobState.FAILED)
-    with room.database.write() as connection:
-        connection.execute(
-            "UPDATE jobs SET state = ?, reason = ?, ended_at = 5.0 WHERE id = ?",
-            (state.value, "" if code == 0 else f"exit code {code}", entry.job_id),
-        )
-    room.training.settle(())
-
-
-def give_weights(room: Room, run: Run) -> dict[str, object]:
-    folder = room.home / "runs" / run.id / "adapter"
-    folder.mkdir()
-    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
-    header = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-    weights = len(header).to_bytes(8, "little") + header + bytes(8)
-    (folder / "adapter_model.safetensors").write_bytes(weights)
-    return {"path": str(folder), "kind": "adapter", "parameters": 2}
 
 
 def test_a_start_is_written_down_before_anything_runs(room: Room) -> None:
@@ -218,7 +193,7 @@ def test_a_run_whose_job_was_never_submitted_gets_it(room: Room, monkeypatch: py
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(room.training, "_submit", crash)
+        patch.setattr(room.training._desk, "submit", crash)
         with pytest.raises(KeyboardInterrupt):
             room.start(request_id="r")
     (run,) = room.training.list(ADMIN)
@@ -232,14 +207,15 @@ def test_a_broken_run_does_not_keep_others_from_being_settled(
     room: Room, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken, good = room.start(), room.start()
-    real = room.training._settle
+    settler = room.training._settler
+    real = settler.settle
 
     def settle(entry) -> None:
         if entry.id == broken.id:
             raise RuntimeError("broken")
         real(entry)
 
-    monkeypatch.setattr(room.training, "_settle", settle)
+    monkeypatch.setattr(settler, "settle", settle)
     end_job(room, good, 75)
     assert room.get(good).state is JobState.STOPPED
     assert broken.id in caplog.text
