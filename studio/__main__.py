@@ -1,8 +1,10 @@
 """The studio from a terminal.
 
 ``python -m studio loop`` walks the whole loop on the embedded model; ``python -m studio train FILE``
-runs one recipe and follows it; ``python -m studio users`` adds and changes accounts. All of them work beside
-a running web server on the same home.
+runs one recipe and follows it; ``python -m studio runs`` looks after the queue and the runs;
+``python -m studio sweep`` tries many values of a recipe; ``python -m studio engines`` installs other
+tools that train; ``python -m studio users`` adds and changes accounts. All of them work beside a
+running web server on the same home.
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from studio.core import LOCAL_ADMIN, InvalidInput, NotFound, Settings, StudioError
+from studio.engines_command import add_engines_parser
 from studio.loop import LoopPlan, run_loop
 from studio.registry import EMBEDDED_NAME
+from studio.runs_command import add_runs_parser
 from studio.studio import Studio, open_studio
+from studio.sweeps_command import add_sweep_parser
 from studio.training import Run, StartRun, stage_of
 from studio.users_command import add_users_parser
 
@@ -52,7 +57,31 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="run one recipe and follow it to its end")
     train.add_argument("recipe", type=Path, help="a YAML file such as configs/sft.yaml")
     train.add_argument("--name", default="", help="what to call the run")
+    train.add_argument("--priority", type=int, default=0, help="from -1000 to 1000; higher ones go first")
+    train.add_argument(
+        "--after",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="wait until this run has succeeded; may be repeated",
+    )
+    train.add_argument(
+        "--continue-on-error", action="store_true", help="wait only until those runs have ended"
+    )
+    train.add_argument(
+        "--device",
+        action="append",
+        type=int,
+        default=[],
+        metavar="N",
+        help="train on this GPU; may be repeated",
+    )
+    train.add_argument("--queue-only", action="store_true", help="queue the run for a running studio and end")
     train.set_defaults(run=_train)
+    add_runs_parser(commands.add_parser("runs", help="the queue, and what became of runs"))
+    sweep = commands.add_parser("sweep", help="many runs of one recipe with other values; the best of them")
+    add_sweep_parser(sweep, _prepare)
+    add_engines_parser(commands.add_parser("engines", help="other tools that train: install, list, remove"))
     add_users_parser(commands.add_parser("users", help="accounts: who may log in, and as what"))
     return parser
 
@@ -74,7 +103,19 @@ def _train(studio: Studio, chosen: argparse.Namespace) -> int:
             f"{chosen.recipe} cannot be read: {error.strerror}.", "Name a recipe file."
         ) from None
     _prepare(studio)
-    run = studio.training.start(LOCAL_ADMIN, StartRun(stage_of(text), text, chosen.name))
+    asked = StartRun(
+        stage=stage_of(text),
+        recipe=text,
+        name=chosen.name,
+        priority=chosen.priority,
+        after=tuple(chosen.after),
+        continue_on_error=chosen.continue_on_error,
+        devices=tuple(chosen.device),
+    )
+    run = studio.training.start(LOCAL_ADMIN, asked)
+    if chosen.queue_only:
+        print(f"{run.name} ({run.id}) is queued")
+        return 0
     print(f"{run.name} ({run.id}); Ctrl+C stops watching, not the run", flush=True)
     done = _follow(studio, run)
     print(f"{done.state}: {done.reason or done.output_version_id}")

@@ -27,6 +27,7 @@ from studio.datasets import DatasetService
 from studio.registry import RegistryService
 from studio.serving import ServingService
 from studio.training import TrainingService
+from studio.training.sweeps import SweepService
 
 #: The mark on what came of an erased person's judgements.
 ERASED = "erased"
@@ -61,6 +62,9 @@ class Rooms(Protocol):
 
     @property
     def training(self) -> TrainingService: ...  # noqa: D102
+
+    @property
+    def sweeps(self) -> SweepService: ...  # noqa: D102
 
     @property
     def serving(self) -> ServingService: ...  # noqa: D102
@@ -100,7 +104,8 @@ def erase_person(rooms: Rooms, actor: Actor, name: str) -> Erasure:
         return found
     # First, so that nothing more is stored under the name.
     rooms.accounts.disable(actor, name)
-    for room in (rooms.access, rooms.datasets, rooms.registry, rooms.training, rooms.serving):
+    named = (rooms.access, rooms.datasets, rooms.registry, rooms.training, rooms.sweeps, rooms.serving)
+    for room in named:
         room.pseudonymise(actor, name, pseudonym)
     judged = (*rooms.arena.pseudonymise(actor, name, pseudonym), *_labels(rooms, name, pseudonym))
     rooms.lineage.mark(judged, ERASED, pseudonym)

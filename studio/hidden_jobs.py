@@ -32,6 +32,7 @@ class HiddenJobs:
             return False
         asked: dict[str, Callable[[], bool]] = {
             "import": lambda: self.datasets.hides_name(actor, job.subject),
+            "preflight": lambda: self.datasets.hides_name(actor, job.subject),
             "model_download": lambda: self.registry.hides_name(actor, job.subject),
             "embedded_model": lambda: self.registry.hides_name(actor, job.subject),
             "training": lambda: self.training.hides(actor, job.subject),

@@ -24,12 +24,21 @@ from studio.core import LOCAL_ADMIN, Access, Actor, Audit, Database, Lineage, Ro
 from studio.datasets import DatasetService, PreferenceResult, PreferenceSettings
 from studio.erasure import erase_person
 from studio.evaluation import EvaluationService
+from studio.giving_way import GivingWay
 from studio.hidden_jobs import HiddenJobs
 from studio.jobs import Job, JobService
+from studio.jobs.devices import Devices
 from studio.registry import RegistryService
 from studio.samples import import_samples
 from studio.serving import ServingService
 from studio.training import TrainingService
+from studio.training.board import BoardService
+from studio.training.curve_service import CurveService
+from studio.training.engines.external.service import EngineService
+from studio.training.memory import MemoryForecast
+from studio.training.preflight import PreflightService
+from studio.training.preflight.machine_checks import Machine
+from studio.training.sweeps import SweepService
 
 #: The source of battles that nobody but a script has judged.
 SCRIPTED = "loop"
@@ -77,10 +86,16 @@ class Studio:
     audit: Audit
     access: Access
     accounts: AccountService
+    devices: Devices
     jobs: JobService
     datasets: DatasetService
     registry: RegistryService
+    preflight: PreflightService
     training: TrainingService
+    engines: EngineService
+    sweeps: SweepService
+    curves: CurveService
+    board: BoardService
     serving: ServingService
     evaluation: EvaluationService
     arena: ArenaService
@@ -88,6 +103,7 @@ class Studio:
     model_work: ModelWork
     review: ReviewService
     exchange: ExchangeService
+    giving_way: GivingWay
     actor: Actor = LOCAL_ADMIN
     _heart: _Heart = field(default_factory=_Heart, repr=False)
 
@@ -109,10 +125,12 @@ class Studio:
             self.registry.start_embedded(LOCAL_ADMIN)
 
     def tick(self) -> None:
-        """One beat: observe jobs, settle those that ended, look after the model servers."""
+        """One beat: observe jobs, settle those that ended, move sweeps on, look after the model servers."""
         ended = self.jobs.tick()
         if ended:
             self.settle(ended)
+        _guarded(self.sweeps.tick)
+        self.giving_way.tick()
         self.serving.tick()
 
     def settle_again(self) -> None:
@@ -123,7 +141,7 @@ class Studio:
 
     def settle(self, ended: tuple[Job, ...]) -> None:
         """Hand ended jobs to the rooms whose work they were; doing it twice changes nothing."""
-        rooms = (self.datasets, self.registry, self.training, self.model_work)
+        rooms = (self.datasets, self.registry, self.preflight, self.training, self.model_work)
         for settle in (room.settle for room in rooms):
             # One room's failure must not keep the outcome from the others.
             _guarded(partial(settle, ended))
@@ -178,28 +196,34 @@ def open_studio(settings: Settings) -> Studio:
     """Build every service on ``settings.home``; nothing runs until ``start``."""
     settings.home.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_path)
-    lineage = Lineage(database)
-    audit = Audit(database)
+    lineage, audit = Lineage(database), Audit(database)
     access = Access(database, audit)
+    devices = Devices(settings.gpus)
     jobs = JobService(
         database,
         settings.home,
         audit,
         training_slots=settings.training_slots,
         stop_grace_seconds=settings.stop_grace_seconds,
+        stall_seconds=settings.stall_seconds,
+        devices=devices,
     )
     datasets = DatasetService(database, settings.home, jobs, lineage, audit, settings, access)
     registry = RegistryService(database, settings.home, jobs, lineage, audit, access)
-    training = TrainingService(database, settings.home, jobs, datasets, registry, lineage, audit)
+    machine = Machine(settings.home, MemoryForecast(database).estimate, gpus=devices.all)
+    preflight = PreflightService(database, settings.home, jobs, datasets, registry, machine=machine)
+    training = TrainingService(database, settings.home, jobs, datasets, registry, lineage, audit, preflight)
     serving = ServingService(database, settings.home, registry, lineage, audit, settings)
+    giving_way = GivingWay(jobs, serving, training, devices)
+    jobs.hold_when(giving_way.hold)
+    serving.refuse_when(giving_way.refuses)
     evaluation = EvaluationService(settings.home, jobs, datasets, registry, audit)
     jobs.hide_when(HiddenJobs(datasets, registry, training, evaluation))
     arena = ArenaService(database, serving, registry, lineage, audit)
     serving.hide_when(arena.hides, arena.hidden, arena.beside_private)
     accounts = AccountService(database, audit, settings)
-    annotation = AnnotationService(
-        database, datasets, lineage, audit, arena.pairs, known=partial(_can_log_in, accounts)
-    )
+    known = partial(_can_log_in, accounts)
+    annotation = AnnotationService(database, datasets, lineage, audit, arena.pairs, known=known)
     model_work = ModelWork(annotation.store, settings.home, jobs, datasets, registry, lineage)
     annotation.subscribe(model_work)
     return Studio(
@@ -209,10 +233,16 @@ def open_studio(settings: Settings) -> Studio:
         audit=audit,
         access=access,
         accounts=accounts,
+        devices=devices,
         jobs=jobs,
         datasets=datasets,
         registry=registry,
+        preflight=preflight,
         training=training,
+        engines=EngineService(settings.home, jobs, audit),
+        sweeps=SweepService(database, settings.home, training, datasets, registry, audit),
+        curves=CurveService(settings.home, training),
+        board=BoardService(settings.home, jobs, training),
         serving=serving,
         evaluation=evaluation,
         arena=arena,
@@ -220,6 +250,7 @@ def open_studio(settings: Settings) -> Studio:
         model_work=model_work,
         review=ReviewService(database, annotation.store, datasets, audit, partial(_deciders, accounts)),
         exchange=ExchangeService(database, annotation.store, datasets, audit, settings),
+        giving_way=giving_way,
     )
 
 

@@ -256,6 +256,7 @@ class ModelWork:
 
     def _writer(self, actor: Actor, reference: str) -> Writer:
         model = self._registry.version(actor, reference)
+        model.must_write()
         base = self._registry.version(SYSTEM, model.base_id)
         adapter = model.path if model.kind is ModelKind.ADAPTER else None
         return Writer(model.id, model.reference, base.path, adapter)

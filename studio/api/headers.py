@@ -26,6 +26,11 @@ DOCS = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; " + _FRAME
 )
+#: TensorBoard's pages, relayed by ``board``: its scripts come from itself and evaluate nothing.
+BOARD = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "font-src 'self' data:; connect-src 'self'; " + _FRAME
+)
 #: The log-in pages, and every answer that is no page.
 PLAIN = "default-src 'none'; style-src 'self'; img-src 'self' data:; " + _FRAME
 #: Files that somebody uploaded: whatever they hold, nothing in them runs.
@@ -75,6 +80,8 @@ class SecurityHeaders:
 
     def _policy(self, path: str) -> str:
         first, _, rest = path.lstrip("/").partition("/")
+        if path.startswith("/studio/tensorboard/"):
+            return BOARD
         if first in self._doors:
             return FILES if rest.startswith(("gradio_api/file", "gradio_api/stream")) else PAGES
         return DOCS if first == "docs" else PLAIN

@@ -13,11 +13,12 @@ router = APIRouter(tags=["health"])
 
 
 class Engine(BaseModel):
-    """A model server."""
+    """A model server; ``gives_way_to`` names who needs its memory, if somebody does."""
 
     base: str
     state: str
     adapters: list[str]
+    gives_way_to: str
 
 
 class Health(BaseModel):
@@ -38,7 +39,12 @@ def health(studio: TheStudio, visitor: TheVisitor) -> Health:
     for job in studio.jobs.list(visitor.actor):
         counts[job.state.value] = counts.get(job.state.value, 0) + 1
     engines = [
-        Engine(base=status.base_id, state=status.state, adapters=list(status.adapters))
+        Engine(
+            base=status.base_id,
+            state=status.state,
+            adapters=list(status.adapters),
+            gives_way_to=status.gives_way_to,
+        )
         for status in studio.serving.engines(visitor.actor)
     ]
     return Health(status="ok", version=__version__, jobs=counts, engines=engines)

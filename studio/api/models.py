@@ -22,6 +22,7 @@ class ModelView(BaseModel):
     name: str
     number: int
     kind: str
+    task: str
     digest: str
     base_id: str
     parent_id: str | None
@@ -76,6 +77,7 @@ def _view(version: ModelVersion, aliases: list[str]) -> ModelView:
         name=version.name,
         number=version.number,
         kind=version.kind.value,
+        task=version.task.value,
         digest=version.digest,
         base_id=version.base_id,
         parent_id=version.parent_id,

@@ -1,42 +1,17 @@
-"""Training runs: where they stand, their curves and logs, stopping and resuming them."""
+"""Training runs: where they stand, their curves and logs, stopping, pausing, resuming and retrying them."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from studio.api.context import Scope, TheActor, TheStudio, allow
-from studio.api.jobs import ProgressView, progress_view
-from studio.api.marks import MarkView, mark_views
+from studio.api.run_views import RunView, run_view
 from studio.core import Role
-from studio.training import Run
+from studio.training import FailureCard
+from studio.training.telemetry import TelemetryChunk
 
 router = APIRouter(prefix="/runs", tags=["runs"])
-
-
-class RunView(BaseModel):
-    """One training run. ``output`` names the model version it made."""
-
-    id: str
-    name: str
-    stage: str
-    state: str
-    reason: str
-    recipe: str
-    seed: int
-    model: str
-    datasets: list[str]
-    output: str | None
-    output_version_id: str | None
-    job_id: str
-    attempts: int
-    progress: ProgressView | None
-    summary: dict[str, float]
-    packages: dict[str, str]
-    peak_memory_bytes: int | None
-    created_at: float
-    ended_at: float | None
-    marks: list[MarkView]
 
 
 class PointsView(BaseModel):
@@ -56,31 +31,33 @@ class LogView(BaseModel):
     offset: int
 
 
-def run_view(run: Run, studio: TheStudio, actor: TheActor) -> RunView:
-    """A run as clients see it, with names beside ids."""
-    version_id = run.output_version_id
-    return RunView(
-        id=run.id,
-        name=run.name,
-        stage=run.stage.value,
-        state=run.state.value,
-        reason=run.reason,
-        recipe=run.recipe,
-        seed=run.seed,
-        model=studio.registry.version(actor, run.model_version_id).reference,
-        datasets=[studio.datasets.version(actor, key).reference for key in run.dataset_version_ids],
-        output=studio.registry.version(actor, version_id).reference if version_id else None,
-        output_version_id=version_id,
-        job_id=run.job_id,
-        attempts=run.attempts,
-        progress=progress_view(run.progress),
-        summary=run.summary,
-        packages=run.packages,
-        peak_memory_bytes=run.peak_memory_bytes,
-        created_at=run.created_at,
-        ended_at=run.ended_at,
-        marks=mark_views(run.marks),
-    )
+class ResumeRequest(BaseModel):
+    """Where to go on: from the checkpoint of a step (later ones are given up), or from the newest."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    step: int | None = Field(None, ge=0)
+
+
+class RetryRequest(BaseModel):
+    """Whether to change the recipe as the failure card suggests; ``request_id`` makes a retry harmless."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    with_fix: bool = False
+    request_id: str = Field("", max_length=100)
+
+
+class FailureView(BaseModel):
+    """Why a run failed; null while nothing is known to have."""
+
+    failure: FailureCard | None
+
+
+class CommandView(BaseModel):
+    """What to type in a shell to run the same again."""
+
+    command: str
 
 
 @router.get("", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
@@ -101,10 +78,50 @@ def stop_run(run_id: str, studio: TheStudio, actor: TheActor) -> RunView:
     return run_view(studio.training.stop(actor, run_id), studio, actor)
 
 
+@router.post("/{run_id}/pause", dependencies=[allow(Role.RESEARCHER, scope=Scope.TRAIN)])
+def pause_run(run_id: str, studio: TheStudio, actor: TheActor) -> RunView:
+    """Ask a run to save and stop, to be taken up again."""
+    return run_view(studio.training.pause(actor, run_id), studio, actor)
+
+
 @router.post("/{run_id}/resume", dependencies=[allow(Role.RESEARCHER, scope=Scope.TRAIN)])
-def resume_run(run_id: str, studio: TheStudio, actor: TheActor) -> RunView:
-    """Go on from the newest complete checkpoint."""
-    return run_view(studio.training.resume(actor, run_id), studio, actor)
+def resume_run(
+    run_id: str, studio: TheStudio, actor: TheActor, request: ResumeRequest | None = None
+) -> RunView:
+    """Go on from the newest complete checkpoint, or from a chosen one."""
+    step = request.step if request else None
+    return run_view(studio.training.resume(actor, run_id, step), studio, actor)
+
+
+@router.post("/{run_id}/retry", status_code=202, dependencies=[allow(Role.RESEARCHER, scope=Scope.TRAIN)])
+def retry_run(run_id: str, request: RetryRequest, studio: TheStudio, actor: TheActor) -> RunView:
+    """Start a run that ended without weights again, as a new one."""
+    made = studio.training.retry(actor, run_id, request.with_fix, request.request_id)
+    return run_view(made, studio, actor)
+
+
+@router.get("/{run_id}/failure", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
+def failure(run_id: str, studio: TheStudio, actor: TheActor) -> FailureView:
+    """Why a run failed, the lines of the log that show it, and what would help."""
+    return FailureView(failure=studio.training.failure(actor, run_id))
+
+
+@router.get("/{run_id}/command", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
+def command(run_id: str, studio: TheStudio, actor: TheActor) -> CommandView:
+    """The command that reproduces a run, with exact versions of its model and datasets."""
+    return CommandView(command=studio.training.command(actor, run_id))
+
+
+@router.get("/{run_id}/telemetry", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
+def telemetry(
+    run_id: str,
+    studio: TheStudio,
+    actor: TheActor,
+    cursor: int = Query(0, ge=0),
+    most: int = Query(0, ge=0, description="About so many samples; 0 for all."),
+) -> TelemetryChunk:
+    """How the machine stood while a run trained, after ``cursor``."""
+    return studio.training.telemetry(actor, run_id, cursor, most)
 
 
 @router.get("/{run_id}/points", dependencies=[allow(Role.RESEARCHER, scope=Scope.READ)])
@@ -114,9 +131,10 @@ def points(
     actor: TheActor,
     cursor: int = Query(0, ge=0),
     epoch: int = Query(0, ge=0),
+    most: int = Query(0, ge=0, description="About so many points a metric; 0 for all."),
 ) -> PointsView:
     """What was logged after ``cursor``; where ``epoch`` changed, start again from what comes."""
-    found = studio.training.points(actor, run_id, cursor, epoch)
+    found = studio.training.points(actor, run_id, cursor, epoch, most)
     return PointsView(
         run_id=run_id,
         epoch=found.epoch,

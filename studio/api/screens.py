@@ -119,6 +119,11 @@ def sorry(title: str, error: StudioError, *, target: str = "/login", label: str 
     return _page(title, body, error.status)
 
 
+def please_wait(title: str, sentence: str) -> HTMLResponse:
+    """A page that asks for itself again every second, until something else answers there."""
+    return _page(title, Markup("<p>{}</p>").format(sentence), 503, {"Refresh": "1", "Retry-After": "1"})
+
+
 def _problem(error: StudioError | None) -> Markup:
     return _PROBLEM.format(" ".join(str(error).splitlines())) if error else Markup("")
 

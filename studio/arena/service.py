@@ -296,6 +296,7 @@ class ArenaService:
 
     def _resolved(self, actor: Actor, contender: Contender) -> Contender:
         version = self._registry.version(actor, contender.model_version_id)
+        version.must_write()
         return replace(contender, model_version_id=version.id)
 
     def _private(self, actor: Actor, matchup: Matchup) -> bool:

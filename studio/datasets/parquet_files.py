@@ -124,16 +124,39 @@ def read_page(path: Path, offset: int, limit: int, search: str = "") -> Page:
     return Page(rows=tuple(_canonical(rows)), first=offset, total=seen)
 
 
+def find_rows(path: Path, search: str, offset: int, limit: int) -> tuple[tuple[int, ...], int]:
+    """The 0-based places of the matches ``offset`` to ``offset + limit`` of a search, and of how many."""
+    import pyarrow.parquet as pq
+
+    places: list[int] = []
+    start = matches = 0
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            hits = sorted(_hits(table, search))
+            first = max(0, offset - matches)
+            places += (start + hit for hit in hits[first : first + limit - len(places)])
+            matches += len(hits)
+            start += table.num_rows
+    return tuple(places), matches
+
+
 def _matches(table: Any, search: str) -> Any:
-    """A mask of the rows of which some text holds ``search``; roles and ids are not text."""
+    """A mask of the rows of which some text holds ``search``."""
     import pyarrow as pa
 
+    hits = _hits(table, search)
+    return pa.array([place in hits for place in range(table.num_rows)], pa.bool_())
+
+
+def _hits(table: Any, search: str) -> set[int]:
+    """The rows of which some text holds ``search``; roles and ids are not text."""
     hits: set[int] = set()
     for name in table.column_names:
         if name not in EXTRAS:
             column = table.column(name).combine_chunks()
             hits.update(_rows_that_hold(column, search))
-    return pa.array([place in hits for place in range(table.num_rows)], pa.bool_())
+    return hits
 
 
 def _rows_that_hold(column: Any, search: str) -> list[int]:

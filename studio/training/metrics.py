@@ -128,7 +128,8 @@ def _columns(chunk: bytes) -> dict[str, tuple[tuple[int, float, float, int], ...
             continue
         step, seconds, tokens = int(point["step"]), float(point["time"]), int(point["tokens"])
         for name, value in point.items():
-            if name not in _FRAME:
+            # What is no number is of another writer: a hand, or a trainer to come.
+            if name not in _FRAME and isinstance(value, int | float):
                 columns.setdefault(name, []).append((step, float(value), seconds, tokens))
     return {name: tuple(column) for name, column in columns.items()}
 

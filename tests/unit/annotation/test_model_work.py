@@ -88,6 +88,12 @@ def brief_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(tmp_path_factory.mktemp("brief") / "model", end_scale=30.0)
 
 
+@pytest.fixture(scope="session")
+def endless_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model whose answers always run into their limit."""
+    return build_tiny_model(tmp_path_factory.mktemp("endless") / "model", end_scale=0.0)
+
+
 @pytest.fixture
 def jobs(database: Database, home: Path) -> JobService:
     return JobService(database, home, Audit(database), training_slots=1, stop_grace_seconds=10.0)
@@ -104,9 +110,9 @@ def registry(database: Database, home: Path, jobs: JobService) -> RegistryServic
 
 
 @pytest.fixture
-def models(registry: RegistryService, brief_model: Path, tiny_model: Path) -> tuple[ModelVersion, ...]:
+def models(registry: RegistryService, brief_model: Path, endless_model: Path) -> tuple[ModelVersion, ...]:
     """One whose answers end soon, and one that always runs into its limit."""
-    sources = (BaseSource(str(brief_model), "brief"), BaseSource(str(tiny_model), "endless"))
+    sources = (BaseSource(str(brief_model), "brief"), BaseSource(str(endless_model), "endless"))
     return tuple(registry.register_base(LOCAL_ADMIN, source) for source in sources)
 
 
