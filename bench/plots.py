@@ -1,5 +1,7 @@
 """How long a logged point takes to the screen: a run's file against the trace in Chromium.
 
+It prints ``plots.on_screen_ms``, and the ``plots.update_ms`` of ``bench.curves``.
+
 A tiny run trains under the real supervisor while its page is open. For each step the moment at which its line
 is in ``metrics.jsonl`` is compared with the moment at which Plotly's trace has it. Both are seen by polling
 every few milliseconds, so the figure is a little too high. Run it as ``python -m bench.plots``.
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from bench import curves
 from bench.report import Figure, report
 from tests.browser import FLAGS, require_chromium
 from tests.server import ROOT, Server
@@ -34,7 +37,8 @@ _WATCH = """() => { window.seenAt = {}; setInterval(() => {
 
 
 def main() -> None:
-    """Measure and print ``plots.on_screen_ms``."""
+    """Measure and print both."""
+    curves.main()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         model = build_tiny_model(Path(folder) / "model")
         browser = playwright.chromium.launch(executable_path=require_chromium(), args=list(FLAGS))

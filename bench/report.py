@@ -11,7 +11,10 @@ _COMPARE = {"<=": operator.le, ">=": operator.ge}
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure; ``goal`` is such as ``<= 1.5``, ``peer`` is what it was measured against."""
+    """One measured figure; ``goal`` is such as ``<= 1.5``, ``peer`` is what it was measured against.
+
+    A figure without a goal is only reported: it is neither met nor missed.
+    """
 
     name: str
     value: float
@@ -20,8 +23,10 @@ class Figure:
     peer: str
 
     @property
-    def met(self) -> bool:
-        """Whether the goal was reached."""
+    def met(self) -> bool | None:
+        """Whether the goal was reached; None without one."""
+        if not self.goal:
+            return None
         sign, limit = self.goal.split()
         return bool(_COMPARE[sign](self.value, float(limit)))
 

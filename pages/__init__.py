@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from pages import account, annotate, chat, data, deploy, home, models, people, review, runs, train
+from pages import account, annotate, chat, data, deploy, home, models, people, review, runs, sweeps, train
 
-_LOOP = (home, data, annotate, review, train, runs, models, chat, deploy)
+_LOOP = (home, data, annotate, review, train, runs, sweeps, models, chat, deploy)
 PAGES: tuple[ModuleType, ...] = (*_LOOP, people, account)
 
 __all__ = ["PAGES"]

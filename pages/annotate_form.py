@@ -55,8 +55,9 @@ def dataset_choices(studio: Studio, kinds: tuple[SchemaKind, ...] = _ROWS) -> li
 
 
 def model_choices(studio: Studio) -> list[tuple[str, str]]:
-    """Every model version, as label and reference."""
-    return [(f"{m.reference} ({m.kind.value})", m.reference) for m in studio.registry.list(studio.actor)]
+    """Every model version that writes, as label and reference."""
+    models = [model for model in studio.registry.list(studio.actor) if model.writes]
+    return [(f"{m.reference} ({m.kind.value})", m.reference) for m in models]
 
 
 def fit(studio: Studio, *, task: str, source: str) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from pages.chat_layout import Panel, draw, updates
 from pages.chat_lineup import BLIND, VARIANTS, arrive, arrive_arena, draw_pickers, pick_source
 from pages.chat_records import Lineup, Screen, Stage, Talk
 from pages.chat_talk import converse, judge, stop, thumb
+from pages.chat_words import room
 from pages.components.markup import address, button, empty, note, page_head
 from pages.components.visible import HIDDEN
 from pages.components.visits import block, page_visit
@@ -130,6 +131,7 @@ def render_arena(studio: Studio) -> None:
 def _draw(studio: Studio, nothing: Markup, *, plain: bool) -> None:
     with gr.Column(visible=HIDDEN) as missing:
         block(nothing)
+    rests = block()
     with gr.Column(visible=HIDDEN) as page:
         pickers, sampling = draw_pickers(plain=plain)
         mode, source, first, second, deployment = pickers
@@ -145,6 +147,7 @@ def _draw(studio: Studio, nothing: Markup, *, plain: bool) -> None:
         outputs=[missing, page, *pickers, applied],
         quiet=True,
     )
+    listen(visit.visit, room, studio, api_name="chat_room", outputs=[rests], quiet=True)
     lineup = {"mode": mode, "source": source, "first": first, "second": second, "deployment": deployment}
     _wire_line_up(studio, panel, [mode, first, second, deployment, *sampling.values()], source)
     _wire_turns(studio, panel, lineup | sampling)

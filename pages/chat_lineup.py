@@ -26,7 +26,7 @@ def arrive(
     studio: Studio, request: gr.Request, *, first: str | None, second: str | None, applied: str
 ) -> tuple[Any, ...]:
     """The pickers with what there is now. The address is applied once; after that people choose."""
-    models = studio.registry.list(studio.actor)
+    models = tuple(model for model in studio.registry.list(studio.actor) if model.writes)
     names = [model.reference for model in models]
     shared = comparable(studio)
     wanted, applied = _arrived(query(request), applied)

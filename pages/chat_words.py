@@ -46,6 +46,17 @@ def phase(studio: Studio, seconds: float, *, stopping: bool = False) -> Markup:
     return Markup('<p class="td-chip td-busy" role="status">{}</p>').format(words)
 
 
+def room(studio: Studio) -> Markup:
+    """Why answers may not come now: who has the memory that the models need; nothing where nobody has."""
+    engines = studio.serving.engines(studio.actor)
+    to = next((engine.gives_way_to for engine in engines if engine.gives_way_to), "")
+    if not to:
+        return NOTHING
+    return note(
+        f"Models give way to {to}, which needs the memory. What has no room now answers when it ends."
+    )
+
+
 def history_view(messages: Sequence[ChatMessage]) -> Markup:
     """What both sides were given: earlier turns folded, the newest message open."""
     if not messages:

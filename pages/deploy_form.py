@@ -42,7 +42,7 @@ def form_updates(
     changing = deployment is not None and asked.get("change") == "1"
     open_ = changing or bool(asked.get("new") or asked.get("model"))
     now = repr((changing and asked.get("deployment"), asked.get("new"), asked.get("model"))) if open_ else ""
-    choices = [model.reference for model in studio.registry.list(studio.actor)]
+    choices = [model.reference for model in studio.registry.list(studio.actor) if model.writes]
     if not open_ or now == applied:
         kept = (gr.skip(), gr.update(choices=choices), gr.skip(), gr.skip())
         return (

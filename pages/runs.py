@@ -1,172 +1,156 @@
 """Runs: every training run, its curve first, and what can be done about it.
 
-The address says which run is open (``run``), which others lie over its curve (``with``), and how the list is
-searched and sorted. The curve and the log fetch their own news; this page renders what changes slowly.
+The address says which run is open (``run``), which others lie over its curve (``with``), and how the list and
+the comparison are searched and sorted. The curve, the telemetry and the log fetch their own news; this page
+renders what changes slowly, and sends a part only where it changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from zlib import adler32
 
 import gradio as gr
 from markupsafe import Markup
 
-from pages.components.live_plot import MOST_RUNS, Curve, live_plot, plotted, run_colour
+from pages.components.acts import acts, offered, said
+from pages.components.live_plot import Curve, live_plot, plotted
 from pages.components.log_tail import log_tail
-from pages.components.markup import (
-    SKELETON,
-    address,
-    button,
-    empty,
-    error_note,
-    link,
-    page_head,
-    state_chip,
-    tag,
-)
-from pages.components.record_list import Column, Entry, matches, no_match, record_list, search_box, tick_box
-from pages.components.run_detail import headline, run_facts, told
-from pages.components.visible import HIDDEN, switch, when
+from pages.components.markup import SKELETON, address, button, error_note, page_head
+from pages.components.record_list import search_box
+from pages.components.run_checkpoints import checkpoint_panel
+from pages.components.run_compare import comparison_panel
+from pages.components.run_detail import command_panel, run_facts, told
+from pages.components.run_head import run_head
+from pages.components.run_queue import queue_panel
+from pages.components.telemetry_panel import telemetry_panel
+from pages.components.visible import HIDDEN
 from pages.components.visits import block, page_visit, query
-from pages.components.wiring import listen, toast
-from pages.components.wording import ago, significant
+from pages.components.wiring import listen
+from pages.runs_acts import carry_out, last_pressed
+from pages.runs_list import LISTED, listing, ticked
 from studio.core import StudioError
 from studio.jobs import JobState
 from studio.studio import Studio
-from studio.training import Run, Stage
+from studio.training import QueuedRun, Run
+from studio.training.telemetry import Sample
 
 TITLE = "Runs"
 
 _EVERY_SECONDS = 2.0
-#: Runs that are searched, and rows that are shown of what was found.
-_LISTED, _SHOWN = 2000, 200
-_COLUMNS = (
-    Column("Run", "name", "td-main", bare=True),
-    Column("State", "state", bare=True),
-    Column("Stage", "stage", bare=True),
-    Column("Train loss", "loss", "td-num"),
-    Column("Held-out", "held_out", "td-num"),
-    Column("Started", "when", "td-num"),
-)
-_SORTS = {
-    "name": lambda run: run.name.casefold(),
-    "state": lambda run: run.state.value,
-    "stage": lambda run: run.stage.value,
-    "loss": lambda run: run.summary.get("train/loss", float("inf")),
-    "held_out": lambda run: _held_out(run) or 0.0,
-    "when": lambda run: run.created_at,
-}
-_CAN_RESUME = (JobState.STOPPED, JobState.FAILED, JobState.LOST)
-_CAN_STOP = (JobState.QUEUED, JobState.STARTING, JobState.RUNNING)
+_SAMPLES = 240
+_NOTHING = offered(Markup())
 
 
 def view(studio: Studio, request: gr.Request) -> tuple[Any, ...]:
-    """Everything on the page that the address and the runs decide."""
+    """Everything on the page that the address and the runs decide, in the order of ``render``'s outputs."""
     asked = query(request)
-    runs = studio.training.list(studio.actor, _LISTED)
+    runs = studio.training.list(studio.actor, LISTED)
+    waiting = studio.training.queue(studio.actor)
+    queue = offered(queue_panel(waiting))
     opened = _opened(studio, runs, asked)
     if isinstance(opened, StudioError):
-        return (listing(runs, asked, None), gr.update(visible=True), error_note(opened), *_closed())
+        said_why = offered(error_note(opened))
+        return (queue, listing(runs, asked, None), gr.update(visible=True), said_why, *_closed())
     if opened is None:
-        return (listing(runs, asked, None), gr.update(visible=HIDDEN), "", *_closed())
-    curves = [Curve(run.id, run.name) for run in _overlaid(runs, opened, asked)]
+        return (queue, listing(runs, asked, None), gr.update(visible=HIDDEN), _NOTHING, *_closed())
+    together = _together(runs, opened, asked)
     return (
+        queue,
         listing(runs, asked, opened.id),
         gr.update(visible=True),
-        headline(opened),
-        plotted(curves),
-        gr.update(visible=when(opened.state in _CAN_STOP)),
-        gr.update(visible=when(opened.state in _CAN_RESUME)),
+        offered(_head(studio, opened, waiting)),
+        plotted([Curve(run.id, run.name) for run in together]),
+        _comparison(studio, together, asked),
         run_facts(studio, opened),
-        told(opened),
-        opened.recipe,
-        opened.id,
+        *_files(studio, opened),
     )
 
 
-def tick(studio: Studio, request: gr.Request, *, before: str) -> tuple[Any, ...]:
-    """What ``view`` gives; a list that is as it was ``before`` does not travel again."""
-    rows, *rest = view(studio, request)
-    now = str(adler32(rows.encode()))
-    return now, gr.skip() if now == before else rows, *rest
+def tick(studio: Studio, request: gr.Request, *, before: tuple[int, ...]) -> tuple[Any, ...]:
+    """What ``view`` gives; a part that is as it was ``before`` does not travel again.
+
+    Nothing travels where a button was pressed meanwhile: it would put back what the button changed.
+    """
+    pressed = last_pressed()
+    parts = view(studio, request)
+    if last_pressed() != pressed:
+        return before, *(gr.skip() for _ in parts)
+    now = tuple(adler32(repr(part).encode()) for part in parts)
+    known = before if len(before) == len(parts) else (-1,) * len(parts)
+    fresh = (part if new != old else gr.skip() for part, new, old in zip(parts, now, known, strict=True))
+    return now, *fresh
+
+
+def act(studio: Studio, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
+    """Carry out what a button says; the answer is the page as it stands then."""
+    carry_out(studio, said(event))
+    return view(studio, request)
 
 
 def _closed() -> tuple[Any, ...]:
-    hidden = gr.update(visible=HIDDEN)
-    return plotted(()), hidden, hidden, "", "", "", ""
+    return plotted(()), Markup(), Markup(), Markup(), _NOTHING, Markup(), Markup(), "", ""
 
 
-def listing(runs: Sequence[Run], asked: Mapping[str, str], opened: str | None) -> Markup:
-    """The list, searched and sorted as the address asks; an empty state where there is no run at all."""
-    if not runs:
-        return empty(
-            "No runs yet.",
-            "Fine-tune the sample assistant: a few minutes on this machine, and the curve grows here.",
-            button("Set up a run", address("train", stage="sft")),
-        )
-    found = [run for run in runs if matches(asked.get("q", ""), run.name, run.stage, run.state, run.id)]
-    if not found:
-        return no_match("No run matches. Search for a name, a stage, a state or an id.")
-    wanted = asked.get("sort", "")
-    if wanted.lstrip("-") in _SORTS:
-        found.sort(key=_SORTS[wanted.lstrip("-")], reverse=wanted.startswith("-"))
-    ticked = _ticked(asked)
-    places = {identity: place for place, identity in enumerate(([opened] if opened else []) + ticked)}
-    entries = [_entry(run, asked, opened, places) for run in found[:_SHOWN]]
-    drawn = record_list("Runs", _COLUMNS, entries, asked, compact=opened is not None)
-    if len(found) <= _SHOWN:
-        return drawn
-    more = f"{_SHOWN} of {len(found):,} runs. Search for a name, a stage or a state to find others."
-    return Markup('{}<p class="td-sub">{}</p>').format(drawn, more)
-
-
-def _entry(run: Run, asked: Mapping[str, str], opened: str | None, places: Mapping[str, int]) -> Entry:
-    here = run.id == opened
-    tick = (
-        Markup()
-        if asked.get("run") == run.id
-        else tick_box("with", run.id, f"Add the curve of {run.name}", run.id in places)
+def _files(studio: Studio, run: Run) -> tuple[Any, ...]:
+    """Telemetry, checkpoints, the recipe in words, the command, the recipe as YAML, and the log."""
+    model = ""
+    with suppress(StudioError):
+        model = studio.registry.version(studio.actor, run.model_version_id).name
+    found = studio.training.checkpoints(studio.actor, run.id)
+    return (
+        telemetry_panel(_samples(studio, run.id)),
+        offered(checkpoint_panel(run, found, f"{model}-{run.stage.value}".strip("-"))),
+        told(run),
+        _command(studio, run),
+        run.recipe,
+        run.id,
     )
-    swatch = Markup()
-    if run.id in places and opened and places[run.id] < MOST_RUNS:
-        colour = run_colour(places[run.id])
-        swatch = Markup('<span class="td-swatch" style="background: {}"></span>').format(colour)
-    others = {key: asked[key] for key in ("q", "sort", "with") if key in asked}
-    name = Markup("{}{}{}").format(tick, swatch, link(run.name, address("runs", run=run.id, **others)))
-    loss = run.summary.get("train/loss")
-    held_out = _held_out(run)
-    cells = (
-        name,
-        state_chip(run.state),
-        tag(run.stage.value.upper()),
-        "–" if loss is None else significant(loss),
-        _held_out_words(run, held_out),
-        ago(run.created_at),
-    )
-    return Entry(cells, here)
 
 
-def _held_out(run: Run) -> float | None:
-    """The number that judges a run: held-out accuracy of a DPO run, held-out loss of any other."""
-    name = "eval/rewards_accuracy" if run.stage is Stage.DPO else "eval/loss"
-    return run.summary.get(name)
+def _samples(studio: Studio, run_id: str) -> list[Sample]:
+    """How the machine stood, thinned piece by piece: one call reads only so much of a long file."""
+    found: list[Sample] = []
+    cursor = 0
+    while True:
+        chunk = studio.training.telemetry(studio.actor, run_id, cursor, _SAMPLES)
+        found.extend(chunk.samples)
+        if chunk.cursor <= cursor:
+            return found
+        cursor = chunk.cursor
 
 
-def _held_out_words(run: Run, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.0%} right" if run.stage is Stage.DPO else significant(value)
+def _head(studio: Studio, run: Run, waiting: Sequence[QueuedRun]) -> Markup:
+    card = None
+    if run.state in (JobState.FAILED, JobState.LOST):
+        card = studio.training.failure(studio.actor, run.id)
+    waits_for = next((one.waits_for for one in waiting if one.run.id == run.id), "")
+    return run_head(run, card, waits_for)
 
 
-def _ticked(asked: Mapping[str, str]) -> list[str]:
-    return [name for name in asked.get("with", "").split(",") if name and name != asked.get("run")]
+def _command(studio: Studio, run: Run) -> Markup:
+    try:
+        return command_panel(studio.training.command(studio.actor, run.id))
+    except StudioError:
+        # What it was started with is gone; the recipe as it was is still there to read.
+        return Markup()
+
+
+def _comparison(studio: Studio, runs: Sequence[Run], asked: Mapping[str, str]) -> Markup:
+    if len(runs) < 2:
+        return Markup()
+    try:
+        found = studio.training.compare(studio.actor, [run.id for run in runs])
+    except StudioError as error:
+        return error_note(error)
+    return comparison_panel(found, asked)
 
 
 def _opened(studio: Studio, runs: Sequence[Run], asked: Mapping[str, str]) -> Run | StudioError | None:
     """The run that the address names, or else the first that is ticked."""
-    wanted = asked.get("run") or next(iter(_ticked(asked)), "")
+    wanted = asked.get("run") or next(iter(ticked(asked)), "")
     if not wanted:
         return None
     try:
@@ -177,45 +161,30 @@ def _opened(studio: Studio, runs: Sequence[Run], asked: Mapping[str, str]) -> Ru
         return error
 
 
-def _overlaid(runs: Sequence[Run], opened: Run, asked: Mapping[str, str]) -> list[Run]:
+def _together(runs: Sequence[Run], opened: Run, asked: Mapping[str, str]) -> list[Run]:
     by_id = {run.id: run for run in runs}
-    return [opened, *(by_id[name] for name in _ticked(asked) if name in by_id and name != opened.id)]
-
-
-def stop(studio: Studio, *, run_id: str) -> Any:
-    """Ask the open run to save and stop."""
-    run = studio.training.stop(studio.actor, run_id)
-    toast(f"“{run.name}” saves a checkpoint and stops.")
-    return gr.update(visible=HIDDEN)
-
-
-def resume(studio: Studio, *, run_id: str) -> None:
-    """Go on from the newest complete checkpoint of the open run."""
-    run = studio.training.resume(studio.actor, run_id)
-    toast(f"“{run.name}” goes on from its newest checkpoint.")
+    return [opened, *(by_id[name] for name in ticked(asked) if name in by_id and name != opened.id)]
 
 
 def render(studio: Studio) -> None:
     """Draw the page."""
     purpose = "Every training run with its curve. Tick several to lay their curves over each other."
     block(page_head("Runs", purpose, button("New run", address("train"))))
+    queue = acts("run-queue")
     with gr.Row(elem_classes="td-split"):
         with gr.Column(scale=1, min_width=280, elem_classes="td-side"):
             block(search_box("Search runs"))
             rows = block(SKELETON)
         with gr.Column(visible=HIDDEN, scale=3, min_width=320) as detail:
-            head = block()
+            head = acts("run-head")
             plot = live_plot("run-plot")
-            stopping, resuming, sure, stop_now, keep = _buttons()
+            comparison = block()
             about = block()
-            sentences = block()
-            with gr.Accordion("Recipe as YAML", open=False):
-                recipe = gr.Code(language="yaml", interactive=False, show_label=False, elem_classes="td-yaml")
-            log = log_tail("run-log")
+            kept = _details()
     visit = page_visit("runs", every=_EVERY_SECONDS)
-    outputs = [rows, detail, head, plot, stopping, resuming, about, sentences, recipe, log]
+    outputs = [queue, rows, detail, head, plot, comparison, about, *kept]
     listen(visit.visit, view, studio, api_name="runs", outputs=outputs, quiet=True)
-    before = gr.State("")
+    before = gr.State(())
     listen(
         visit.tick,
         tick,
@@ -225,26 +194,19 @@ def render(studio: Studio) -> None:
         outputs=[before, *outputs],
         quiet=True,
     )
-    _offer_to_stop(studio, stopping, sure, stop_now, keep, log)
-    listen(resuming.click, resume, studio, api_name="resume_run", inputs={"run_id": log})
+    for name, panel in (("act_on_queue", queue), ("act_on_run", head), ("act_on_checkpoint", kept[1])):
+        listen(panel.act, act, studio, api_name=name, outputs=outputs)
 
 
-def _buttons() -> tuple[Any, ...]:
-    """Stop and resume, and the question that a stop asks first."""
-    with gr.Row(elem_classes="td-actions"):
-        stopping = gr.Button("Stop", size="md", visible=HIDDEN)
-        resuming = gr.Button("Resume", size="md", visible=HIDDEN, variant="primary")
-    with gr.Column(visible=HIDDEN, elem_classes=["td-note", "td-busy"]) as sure:
-        block("<p>The run saves a checkpoint after its current step and stops. You can resume it later.</p>")
-        with gr.Row(elem_classes="td-actions"):
-            stop_now = gr.Button("Stop this run", variant="stop", size="md")
-            keep = gr.Button("Keep it running", size="md")
-    return stopping, resuming, sure, stop_now, keep
-
-
-def _offer_to_stop(studio: Studio, stopping: Any, sure: Any, stop_now: Any, keep: Any, log: Any) -> None:
-    """A stop asks first; opening and closing the question needs no server."""
-    quiet: dict[str, Any] = {"fn": None, "outputs": [sure], "api_visibility": "private"}
-    stopping.click(**quiet, js=switch(sure, shown=True), api_name="ask_stop_run")
-    keep.click(**quiet, js=switch(sure, shown=False), api_name="keep_run")
-    listen(stop_now.click, stop, studio, api_name="stop_run", inputs={"run_id": log}, outputs=[sure])
+def _details() -> list[Any]:
+    """What stands below the curve, in the order of ``_files``."""
+    with gr.Accordion("Machine while it trained", open=False):
+        telemetry = block()
+    with gr.Accordion("Checkpoints", open=False):
+        checkpoints = acts("run-checkpoints")
+    sentences = block()
+    with gr.Accordion("Recipe as YAML", open=False):
+        recipe = gr.Code(language="yaml", interactive=False, show_label=False, elem_classes="td-yaml")
+    with gr.Accordion("The command that reproduces this run", open=False):
+        command = block()
+    return [telemetry, checkpoints, sentences, command, recipe, log_tail("run-log")]

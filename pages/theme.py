@@ -200,14 +200,23 @@ def asset(name: str) -> str:
 
 
 THEME = _theme()
-CSS = asset("studio.css") + asset("work.css") + asset("label.css") + asset("review.css")
+CSS = (
+    asset("studio.css")
+    + asset("work.css")
+    + asset("label.css")
+    + asset("review.css")
+    + asset("machine.css")
+    + asset("preflight.css")
+    + asset("train.css")
+)
 # The two rings of the brand line; a browser asks for /favicon.ico where a page names no icon.
 _ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 34 34' fill='none' "
     "stroke-width='4'%3E%3Ccircle cx='12' cy='17' r='9' stroke='%231f6fb5'/%3E"
     "%3Ccircle cx='22' cy='17' r='9' stroke='%23d9772a'/%3E%3C/svg%3E"
 )
-HEAD = f'<link rel="icon" href="{_ICON}">\n' + f"<style>{CSS}</style>\n<script>{asset('shell.js')}</script>"
+_SCRIPTS = "".join(f"<script>{asset(name)}</script>" for name in ("stream.js", "shell.js"))
+HEAD = f'<link rel="icon" href="{_ICON}">\n' + f"<style>{CSS}</style>\n{_SCRIPTS}"
 
 #: Keyword arguments for ``gr.mount_gradio_app``.
 MOUNT: dict[str, Any] = {"theme": THEME, "head": HEAD, "footer_links": [], "run_history": False}

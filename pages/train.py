@@ -1,223 +1,232 @@
-"""Train: choose what to teach, to which model, from which data, and start a run.
+"""Train: choose what to teach, to which model, from which data; see what it comes to; and start a run.
 
 The form and the YAML are two views of one recipe. Switching carries the recipe over; a YAML that is no
-recipe stays where it is with every error named. Whatever the view, a run starts from YAML that the
-recipe class has accepted.
+recipe stays where it is with every error named. Whatever the view, a run starts from a recipe that its class
+has accepted. What the recipe comes to (memory, command) follows it while it is changed; nothing that comes by
+itself touches a field that somebody may be typing in.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
+from zlib import adler32
 
 import gradio as gr
-from markupsafe import Markup
 
-from pages.components.markup import address, button, empty, error_note, link, note, page_head
-from pages.components.recipe_form import FORM, STAGES, YAML, described, draw, field_keys, values
-from pages.components.visible import HIDDEN, when
-from pages.components.visits import block, page_visit, query
-from pages.components.wiring import listen, toast
-from pages.components.wording import count
+from pages.components import preflight_panel
+from pages.components.markup import note
+from pages.components.recipe_form import FIELDS, described, fingerprint
+from pages.components.visits import page_visit, query
+from pages.components.wiring import listen
+from pages.train_choices import gpus, offered, runs_to_wait_for, stage_note
+from pages.train_fill import OWN_VALUES, begin, fill, sample, switch
+from pages.train_layout import (
+    Outcome,
+    Settings,
+    Subject,
+    Turn,
+    draw_outcome,
+    draw_settings,
+    draw_subject,
+    draw_turn,
+)
+from pages.train_memory import command_view, memory_panel, use_change
+from pages.train_start import standing, start
 from studio.core import StudioError, new_id
-from studio.datasets import SchemaKind, Split
-from studio.registry import ModelKind, ModelVersion
 from studio.studio import Studio
-from studio.training import Stage, StartRun, dump_recipe, load_config, parse_recipe
+from studio.training import Stage, dump_recipe
 
 TITLE = "Train"
 
 _EVERY_SECONDS = 3.0
-_NEEDS = {
-    Stage.CPT: (SchemaKind.CORPUS, "texts"),
-    Stage.SFT: (SchemaKind.INSTRUCTION, "instructions and answers"),
-    Stage.DPO: (SchemaKind.PREFERENCE, "preference pairs"),
-}
-_STAGES = [
-    ("Read texts (CPT)", Stage.CPT.value),
-    ("Answer instructions (SFT)", Stage.SFT.value),
-    ("Prefer better answers (DPO)", Stage.DPO.value),
-]
+_CHANGED = "The recipe has changed since it was checked. Check again to see what that means."
+#: What ``begin`` gives: a preset, what it trades, and every field.
+_FORM = 2 + len(FIELDS)
 
 
 def arrive(
-    studio: Studio, request: gr.Request, *, stage: str, model: str | None, dataset: str | None
+    studio: Studio, request: gr.Request, *, stage: str, begun: str, after: list[str] | None, **chosen: Any
 ) -> tuple[Any, ...]:
-    """Choices as they are now, and what the address proposes over what was chosen before."""
+    """Choices as they are now, and what the address proposes over what was chosen before.
+
+    The form is filled on the first visit (``begun`` is empty) and where the address names another stage; else
+    what somebody typed in stays.
+    """
     asked = query(request)
     proposed = asked.get("stage", "")
-    chosen = Stage(proposed if proposed in set(Stage) else stage)
-    model, dataset = asked.get("model") or model, asked.get("dataset") or dataset
-    return chosen.value, new_id("request"), *choose(studio, stage=chosen.value, model=model, dataset=dataset)
+    stage = proposed if proposed in set(Stage) else stage
+    wanted = {key: asked.get(key) or chosen[key] for key in ("model", "dataset")}
+    now, about, *rest = choose(studio, stage=stage, **{**chosen, **wanted})
+    if stage == begun:
+        rest[:_FORM] = [gr.skip()] * _FORM
+    return stage, new_id("request"), runs_to_wait_for(studio, after or ()), gpus(studio), now, about, *rest
 
 
-def look_again(studio: Studio, *, stage: str, model: str | None, dataset: str | None) -> Any:
-    """Nothing while there is a model and a dataset; else what has come in the meantime."""
-    if model and dataset:
-        return gr.skip()
-    return choose(studio, stage=stage, model=model, dataset=dataset)
-
-
-def choose(studio: Studio, *, stage: str, model: str | None, dataset: str | None) -> tuple[Any, ...]:
-    """The form of ``stage``: the models and datasets to choose from, and what is missing."""
+def choose(
+    studio: Studio, *, stage: str, preset: str | None, model: str | None, dataset: str | None, mix: Any
+) -> tuple[Any, ...]:
+    """The form of ``stage`` with a preset in it, and the models and datasets to choose from."""
     chosen = Stage(stage)
-    models = studio.registry.list(studio.actor)
-    model_names = [(f"{m.reference} ({m.kind.value})", m.reference) for m in models]
-    data_names = dataset_choices(studio, chosen)
-    return (
-        *(gr.update(visible=when(chosen is each)) for each in STAGES),
-        gr.update(choices=model_names, value=_kept(model, model_names) or _usual_model(chosen, models)),
-        gr.update(choices=data_names, value=_kept(dataset, data_names) or _first(data_names)),
-        missing(chosen, bool(models), bool(data_names)),
-    )
+    there = offered(studio, chosen, model, dataset, mix)
+    return stage, stage_note(chosen), *begin(studio, chosen, preset, there[1]["value"]), *there
 
 
-def dataset_choices(studio: Studio, stage: Stage) -> list[tuple[str, str]]:
-    """The newest versions that ``stage`` can learn from, as label and reference."""
-    kind, _ = _NEEDS[stage]
-    versions = [summary.latest for summary in studio.datasets.list(studio.actor)]
-    fitting = [v for v in versions if v.kind is kind and v.rows.get(Split.TRAIN, 0)]
-    fitting.sort(key=lambda version: version.created_at, reverse=True)
-    return [(f"{v.reference} ({count(v.rows[Split.TRAIN], 'row')})", v.reference) for v in fitting]
+def look(
+    studio: Studio, *, seen: str, checked: str, waiting: bool, started: str, stood: int, **given: Any
+) -> tuple[Any, ...]:
+    """What changed since the last look: choices that came, what the recipe comes to, where a run stands.
+
+    Args:
+        studio: What it asks.
+        seen: What was entered at the last look.
+        checked: The recipe as it was when the pre-flight was asked for; empty while there was none.
+        waiting: Whether the pre-flight goes on; the lengths that it finds make the estimate better.
+        started: The run that was started last, and ``stood`` a checksum of where it was at the last look.
+        stood: See there.
+        given: Everything else that is entered.
+    """
+    there: tuple[Any, ...] = (gr.skip(),) * 4
+    if not (given["model"] and given["dataset"]):
+        subject = (given[key] for key in ("model", "dataset", "mix"))
+        there = offered(studio, Stage(given["stage"]), *subject)
+    where = standing(studio, started)
+    stands = adler32(where.encode())
+    moved = (where, stands) if stands != stood else (gr.skip(), gr.skip())
+    now = fingerprint(given | {"waiting": waiting})
+    if now == seen:
+        return (*there, *moved, *(gr.skip(),) * 4)
+    turn = {key: given.pop(key) for key in ("name", "priority", "after", "anyway", "devices")}
+    stale = note(_CHANGED, "td-busy") if checked and checked != _text(given) else ""
+    return *there, *moved, now, memory_panel(studio, **given), command_view(**turn, **given), stale
 
 
-def missing(stage: Stage, models: bool, datasets: bool) -> Markup:
-    """What has to be there before a run can start, with the button that leads to it."""
-    _, rows = _NEEDS[stage]
-    if not models:
-        action = button("Register a base model", address("models", new="base"))
-        return empty(
-            "There is no model to train yet.", "Register one, or wait for the embedded model.", action
-        )
-    if not datasets:
-        action = button("Go to Data", address("data"))
-        return empty(
-            "No dataset fits this stage.", f"It learns from {rows}. Import some, or build them.", action
-        )
-    return Markup()
+def remember(_studio: Studio, **given: Any) -> tuple[str, str]:
+    """The recipe that is being checked, so that a later change of it can be told."""
+    return _text(given), ""
 
 
-def _kept(wanted: str | None, names: list[tuple[str, str]]) -> str | None:
-    """``wanted`` if it can be chosen; a name without a number means its newest version."""
-    references = [value for _, value in names]
-    if wanted in references:
-        return wanted
-    return next((value for value in references if wanted and value.split("@")[0] == wanted), None)
-
-
-def _first(names: list[tuple[str, str]]) -> str | None:
-    return names[0][1] if names else None
-
-
-def _usual_model(stage: Stage, models: tuple[ModelVersion, ...]) -> str | None:
-    """DPO goes on from what was taught last; the other stages begin with a base."""
-    adapter = stage is Stage.DPO
-    fitting = [m.reference for m in models if (m.kind is ModelKind.ADAPTER) is adapter]
-    return next(iter(fitting), None) or next((m.reference for m in models), None)
-
-
-def switch(_studio: Studio, *, mode: str, **given: Any) -> tuple[Any, ...]:
-    """Carry the recipe over to the other view; stay and say why where it cannot be read."""
-    other = FORM if mode == YAML else YAML
-    keys = field_keys()
+def _text(given: Mapping[str, Any]) -> str:
+    """The recipe that the page describes as text; where it describes none, something else each time."""
     try:
-        recipe = described(mode=other, **given)
-    except StudioError as error:
-        return (other, *_views(other), gr.skip(), error_note(error), gr.skip(), *(gr.skip() for _ in keys))
-    if mode == YAML:
-        skipped = (gr.skip() for _ in keys)
-        return (mode, *_views(mode), dump_recipe(recipe), "", gr.skip(), *skipped)
-    filled = values(recipe)
-    return (mode, *_views(mode), gr.skip(), "", recipe.output, *(filled.get(key, gr.skip()) for key in keys))
-
-
-def _views(mode: str) -> tuple[Any, Any]:
-    return gr.update(visible=when(mode == FORM)), gr.update(visible=when(mode == YAML))
-
-
-def sample(_studio: Studio, *, stage: str, model: str | None, dataset: str | None) -> str:
-    """The recipe that comes with the project, on the model and data that are chosen."""
-    chosen = Stage(stage)
-    recipe = parse_recipe(chosen, load_config(chosen.value))
-    changes = {key: value for key, value in (("model", model), ("dataset", dataset)) if value}
-    return dump_recipe(recipe.model_copy(update=changes))
-
-
-def check(_studio: Studio, **given: Any) -> Markup:
-    """Say whether the recipe can be read, with every error at once."""
-    try:
-        described(**given)
-    except StudioError as error:
-        return error_note(error)
-    return note("This recipe is complete.", "td-good")
-
-
-def start(studio: Studio, *, name: str, request_id: str, **given: Any) -> tuple[Any, str]:
-    """Start a run; says where to watch it, or everything that is wrong."""
-    try:
-        recipe = described(**given)
-        asked = StartRun(Stage(given["stage"]), dump_recipe(recipe), name.strip(), request_id)
-        run = studio.training.start(studio.actor, asked)
-    except StudioError as error:
-        return error_note(error), request_id
-    watch = link("Watch its curve", address("runs", run=run.id))
-    toast(Markup("“{}” is on its way. {}.").format(run.name, watch))
-    return note(Markup("“{}” is on its way. {}.").format(run.name, watch), "td-good"), new_id("request")
+        return dump_recipe(described(**given))
+    except StudioError:
+        return fingerprint(given)
 
 
 def render(studio: Studio) -> None:
     """Draw the page."""
-    purpose = (
-        "Teach a model: choose the stage, the model and the data. Everything else has a sensible default."
-    )
-    block(page_head("Train", purpose, button("See all runs", address("runs"), primary=False)))
-    stage = gr.Radio(_STAGES, value=Stage.SFT.value, label="What it learns", elem_classes="td-choice")
-    lack = block()
-    with gr.Row():
-        model = gr.Dropdown([], label="Model to go on from", min_width=260)
-        dataset = gr.Dropdown([], label="Dataset to learn from", min_width=260)
-        output = gr.Textbox(label="Name of the model it makes", placeholder="model-stage", min_width=200)
-        name = gr.Textbox(label="Name of the run", placeholder="after its model and stage", min_width=200)
-    mode = gr.Radio([FORM, YAML], value=FORM, label="Settings as", elem_classes="td-choice")
-    with gr.Column() as form:
-        groups, inputs = _forms()
-    with gr.Column(visible=HIDDEN) as written:
-        yaml = gr.Code(language="yaml", label="Recipe", lines=24, interactive=True, elem_classes="td-yaml")
-        load = gr.Button("Load the sample recipe", size="md", elem_classes="td-own-width")
-    answer = block()
-    with gr.Row(elem_classes="td-actions"):
-        go = gr.Button("Start the run", variant="primary", size="lg")
-        verify = gr.Button("Check the recipe", size="lg")
-    request_id = gr.State("")
-    asked = {"stage": stage, "model": model, "dataset": dataset}
-    whole = {**asked, "mode": mode, "yaml": yaml, "output": output, **inputs}
-    chosen = [*groups, model, dataset, lack]
+    subject, settings, turn, outcome = draw_subject(), draw_settings(), draw_turn(), draw_outcome()
     visit = page_visit("train", every=_EVERY_SECONDS)
+    whole = {
+        "stage": subject.stage,
+        "model": subject.model,
+        "dataset": subject.dataset,
+        "mix": subject.mix,
+        "output": subject.output,
+        "mode": settings.mode,
+        "yaml": settings.yaml,
+        **settings.fields,
+    }
+    arrived = _choosing(studio, visit, subject, settings, turn, outcome)
+    _filling(studio, subject, settings, outcome, whole)
+    _starting(studio, (visit.tick, arrived.then), subject, turn, outcome, whole)
+
+
+def _choosing(
+    studio: Studio, visit: Any, subject: Subject, settings: Settings, turn: Turn, outcome: Outcome
+) -> Any:
+    """Wire the choices of stage, model and data; returns the event of somebody's arrival."""
+    data = {"model": subject.model, "dataset": subject.dataset, "mix": subject.mix}
+    asked = {"stage": subject.stage, "preset": settings.preset, **data}
+    form = [settings.preset, settings.preset_note, *settings.fields.values()]
+    chosen = [subject.begun, subject.stage_note, *form, *data.values(), subject.lack]
     listen(
+        subject.stage.input, choose, studio, api_name="choose_stage", inputs=asked, outputs=chosen, quiet=True
+    )
+    return listen(
         visit.visit,
         arrive,
         studio,
         api_name="train",
-        inputs=asked,
-        outputs=[stage, request_id, *chosen],
+        inputs={**asked, "begun": subject.begun, "after": turn.after},
+        outputs=[subject.stage, outcome.request_id, turn.after, turn.devices, *chosen],
         quiet=True,
     )
-    listen(stage.input, choose, studio, api_name="choose_stage", inputs=asked, outputs=chosen, quiet=True)
-    listen(visit.tick, look_again, studio, api_name="train_tick", inputs=asked, outputs=chosen, quiet=True)
-    fields = [inputs[key] for key in field_keys()]
-    carried = [mode, form, written, yaml, answer, output, *fields]
-    listen(mode.input, switch, studio, api_name="switch_recipe", inputs=whole, outputs=carried, quiet=True)
-    listen(load.click, sample, studio, api_name="sample_recipe", inputs=asked, outputs=[yaml])
-    listen(verify.click, check, studio, api_name="check_recipe", inputs=whole, outputs=[answer])
-    started = {**whole, "name": name, "request_id": request_id}
-    listen(go.click, start, studio, api_name="start_run", inputs=started, outputs=[answer, request_id])
 
 
-def _forms() -> tuple[list[Any], dict[str, Any]]:
-    """One group of fields a stage, of which one is visible; all their components by keyword."""
-    groups: list[Any] = []
-    inputs: dict[str, Any] = {}
-    for stage in STAGES:
-        with gr.Column(visible=when(stage is Stage.SFT)) as group:
-            inputs |= draw(stage)
-        groups.append(group)
-    return groups, inputs
+def _filling(
+    studio: Studio, subject: Subject, settings: Settings, outcome: Outcome, whole: Mapping[str, Any]
+) -> None:
+    """Wire what fills the recipe in: presets, the other view, the sample, the change that makes it fit."""
+    fields = list(settings.fields.values())
+    asked = {"stage": subject.stage, "model": subject.model, "dataset": subject.dataset}
+    preset = {"stage": subject.stage, "preset": settings.preset, "dataset": subject.dataset}
+    named = [subject.output, subject.mix, *fields]
+    for event, name in ((settings.preset.input, "fill_preset"), (subject.dataset.input, "choose_dataset")):
+        outputs = [settings.preset_note, *fields]
+        listen(event, fill, studio, api_name=name, inputs=preset, outputs=outputs, quiet=True)
+    gr.on(
+        [field.input for field in fields],
+        fn=None,
+        js=f"() => [null, {json.dumps(OWN_VALUES)}]",
+        outputs=[settings.preset, settings.preset_note],
+        api_name="own_values",
+        api_visibility="private",
+    )
+    views = [settings.mode, settings.form, settings.written, settings.yaml, outcome.answer, *named]
+    listen(
+        settings.mode.input, switch, studio, api_name="switch_recipe", inputs=whole, outputs=views, quiet=True
+    )
+    listen(
+        settings.load.click, sample, studio, api_name="sample_recipe", inputs=asked, outputs=[settings.yaml]
+    )
+    changed = [outcome.memory, settings.yaml, settings.preset, settings.preset_note, *named]
+    listen(outcome.memory.act, use_change, studio, api_name="use_change", inputs=whole, outputs=changed)
+
+
+def _starting(
+    studio: Studio,
+    looks: tuple[Any, Any],
+    subject: Subject,
+    turn: Turn,
+    outcome: Outcome,
+    whole: Mapping[str, Any],
+) -> None:
+    """Wire the check, the start, and what follows the recipe and the run that was started."""
+    seen, checked, stood = gr.State(""), gr.State(""), gr.State(0)
+    panel = outcome.preflight
+    preflight_panel.connect(panel, studio, {**whole, "devices": turn.devices}, looks[0])
+    listen(
+        panel.button.click,
+        remember,
+        studio,
+        api_name="preflight_asked",
+        inputs=whole,
+        outputs=[checked, outcome.stale],
+        quiet=True,
+    )
+    entered = {**whole, **turn.asked, "name": subject.name}
+    known = {"seen": seen, "checked": checked, "stood": stood}
+    known |= {"waiting": panel.waiting, "started": outcome.started}
+    offers = [subject.model, subject.dataset, subject.mix, subject.lack]
+    follows = [outcome.standing, stood, seen, outcome.memory, outcome.command, outcome.stale]
+    for event, name in zip(looks, ("train_tick", "train_look"), strict=True):
+        listen(
+            event,
+            look,
+            studio,
+            api_name=name,
+            inputs={**entered, **known},
+            outputs=[*offers, *follows],
+            quiet=True,
+        )
+    listen(
+        outcome.go.click,
+        start,
+        studio,
+        api_name="start_run",
+        inputs={**entered, "request_id": outcome.request_id},
+        outputs=[outcome.answer, outcome.request_id, outcome.started, outcome.standing, turn.after],
+    )

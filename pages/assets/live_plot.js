@@ -1,6 +1,11 @@
 // Live curves of one or several runs (see components/live_plot.py for what travels and when).
 const part = (name) => element.querySelector(`[data-part="${name}"]`);
 const POLL_MS = 500;
+// Above this many runs only one line a run is drawn, and names stand on hover.
+const FEW_RUNS = 6;
+const FRAME_MS = 12;
+// Evaluations are marked one by one as long as the marks do not run together.
+const MOST_MARKED = 60;
 const PANELS = [
   { id: "loss", title: "loss", wide: true, dashes: " (dotted: evaluation)",
     series: [["train/loss", "train", true], ["eval/loss", "evaluation", false]] },
@@ -13,11 +18,9 @@ const PANELS = [
     series: [["train/rewards_accuracy", "accuracy", true], ["eval/rewards_accuracy", "evaluation", false]] },
 ];
 
-let curves = [];      // one a run: {id, name, place, epoch, cursor, live, done, columns}
-let drawn = {};       // panel id -> {node, traces: [{curve, name, label, smoothed, sent, mean, weight}]}
-let generation = 0;   // counts changes of the runs, so that a late answer of an earlier set is dropped
-let fetching = false;
+let drawn = {};       // panel id -> {node, traces: [{curve, name, label, smoothed, sent, mean, weight}], window, fine}
 let smoothing = Number(part("smoothing").value);
+let restUntil = 0;
 
 // ---- what to show ----
 
@@ -29,13 +32,10 @@ function choose() {
   }
   generation += 1;
   curves = (props.value.runs || []).map((run, place) => fresh(run.run_id, run.name, place));
+  restUntil = 0;
   clear();
   poll();
 }
-
-const fresh = (id, name, place) => (
-  { id, name, place, epoch: 0, cursor: 0, live: true, done: false, columns: {} }
-);
 
 function clear() {
   Object.values(drawn).forEach((panel) => window.Plotly && Plotly.purge(panel.node));
@@ -51,84 +51,121 @@ function clear() {
 const seen = () => !document.hidden && element.offsetParent !== null;
 
 async function poll() {
-  if (fetching || !seen() || !window.Plotly) return;
+  if (fetching || !seen() || !window.Plotly || performance.now() < restUntil) return;
   const asked = generation;
   fetching = true;
   try {
-    const waiting = curves.filter((curve) => !curve.done);
-    const answers = await Promise.all(waiting.map(fetchPoints));
+    const news = await fetchNews();
     if (asked !== generation) return;
-    const changed = answers.map((answer, n) => answer && take(waiting[n], answer)).some(Boolean);
-    if (changed) draw();
+    const changed = news.map(([curve, chunk, answered]) => {
+      if (chunk) return take(curve, chunk, forget);
+      curve.done = answered;   // the studio answered, and has no such run
+      return false;
+    }).some(Boolean);
+    if (changed) await timed(draw);
     if (!Object.keys(drawn).length && curves.length && curves.every((curve) => curve.done)) {
       part("empty").textContent = "This run logged no points.";
     }
   } finally {
     fetching = false;
   }
-  if (asked !== generation) poll();
+  if (asked !== generation || curves.some((curve) => !curve.asked)) poll();
 }
 
-async function fetchPoints(curve) {
-  try {
-    const path = `/runs/${encodeURIComponent(curve.id)}/points?cursor=${curve.cursor}&epoch=${curve.epoch}`;
-    const answer = await fetch(tandem.parent() + path);
-    return answer.ok ? await answer.json() : null;
-  } catch (error) {
-    return null;   // the server is away; the next round asks again from the same cursor
+// What takes long to draw is drawn less often, and one panel a frame: the page has to answer to its reader
+// meanwhile.
+async function timed(...work) {
+  const asked = generation;
+  let spent = 0;
+  for (const step of work.flatMap((one) => one())) {
+    const began = performance.now();
+    step();
+    spent += performance.now() - began;
+    if (spent > FRAME_MS) await new Promise((resolve) => setTimeout(resolve));
+    if (asked !== generation) return;
   }
-}
-
-// Add an answer to a curve; true where there is something new to draw.
-function take(curve, answer) {
-  if (answer.epoch !== curve.epoch) {
-    // History was rewritten (a resume went back); the answer begins at the start of the new one.
-    Object.assign(curve, fresh(curve.id, curve.name, curve.place), { epoch: answer.epoch });
-    forget(curve);
-  }
-  let grown = false;
-  Object.entries(answer.columns).forEach(([name, rows]) => {
-    if (!rows.length) return;
-    const column = (curve.columns[name] = curve.columns[name] || { x: [], y: [], about: [] });
-    rows.forEach(([step, value, seconds, tokens]) => {
-      column.x.push(step);
-      column.y.push(value);
-      column.about.push([tokens.toLocaleString("en"), clock(seconds)]);
-    });
-    grown = true;
-  });
-  curve.done = answer.live === false && answer.cursor === curve.cursor && !grown;
-  curve.live = answer.live !== false;
-  curve.cursor = answer.cursor;
-  return grown;
+  restUntil = curves.every((curve) => curve.asked) ? performance.now() + 4 * spent : 0;
 }
 
 function forget(curve) {
   Object.values(drawn).forEach((panel) => {
     if (panel.traces.some((trace) => trace.curve === curve)) panel.stale = true;
+    if (panel.fine) delete panel.fine[curve.id];
   });
 }
 
-function clock(seconds) {
-  const whole = Math.round(seconds);
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
-  return h ? `${h} h ${m} min` : m ? `${m} min ${s} s` : `${s} s`;
+// ---- zooming ----
+
+// Zooming in asks for the finer points of that window, with half of it on each side to move about in.
+function watchZoom(panel, node) {
+  let settling;
+  node.on("plotly_relayout", (change) => {
+    const [first, last] = [change["xaxis.range[0]"], change["xaxis.range[1]"]].map(Number);
+    if (!change["xaxis.autorange"] && !(last > first)) return;   // our own labels
+    clearTimeout(settling);
+    if (change["xaxis.autorange"]) leaveWindow(panel);
+    else settling = setTimeout(() => enterWindow(panel, first, last), 200);
+  });
+}
+
+async function enterWindow(panel, first, last) {
+  const known = drawn[panel.id];
+  const thinned = known ? known.traces.filter((trace) => trace.curve.columns[trace.name].bucket > 1) : [];
+  if (!thinned.length) return;
+  const [asked, pad, wanted] = [generation, (last - first) / 2, {}];
+  known.window = wanted;
+  const ids = [...new Set(thinned.map((trace) => trace.curve.id))];
+  const answer = await fetchWindow(ids, first - pad, last + pad);
+  const now = drawn[panel.id];
+  if (!answer || asked !== generation || !now || now.window !== wanted) return;
+  now.fine = {};
+  answer.curves.forEach((chunk) => {
+    now.fine[chunk.run_id] = Object.fromEntries(Object.entries(chunk.series).map(([name, series]) => {
+      const column = emptyColumn();
+      fill(column, series);
+      return [name, column];
+    }));
+  });
+  timed(() => [() => redraw(panel, present(panel))]);
+}
+
+function leaveWindow(panel) {
+  const known = drawn[panel.id];
+  const had = known && known.fine;
+  if (known) known.window = known.fine = null;
+  if (had) timed(() => [() => redraw(panel, present(panel))]);
+}
+
+// The points of a trace: the finer ones of the window that its panel shows, or those of the whole.
+function columnOf(panel, trace) {
+  const fine = drawn[panel.id] && drawn[panel.id].fine;
+  return (fine && fine[trace.curve.id] && fine[trace.curve.id][trace.name]) || trace.curve.columns[trace.name];
 }
 
 // ---- drawing ----
 
 const colour = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
-const runColour = (place) => colour(`--tandem-run-${(place % 6) + 1}`);
+// Six curves have colours that were chosen; further ones go round the circle (see live_plot.py).
+const runColour = (place) => (place < FEW_RUNS ? colour(`--tandem-run-${place + 1}`)
+  : `hsl(${Math.round((place * 137.508) % 360)}, 45%, ${colour("--tandem-run-light")})`);
 const faint = (hex) => `${hex}40`;
 
-function draw() {
-  PANELS.forEach((panel) => {
-    const wanted = present(panel);
-    if (!wanted.length) return drop(panel);
-    const known = drawn[panel.id];
-    const same = known && !known.stale && !known.few && known.key === wanted.map((s) => s.key).join();
-    same ? extend(panel, known) : redraw(panel, wanted);
-  });
+// The steps of drawing everything that is new, one a panel.
+const draw = () => [placeAll, ...PANELS.map((panel) => () => drawPanel(panel)), finish];
+
+// All panels stand before the first is drawn: they share the width.
+const placeAll = () => PANELS.filter((panel) => present(panel).length).forEach(place);
+
+function drawPanel(panel) {
+  const wanted = present(panel);
+  if (!wanted.length) return drop(panel);
+  const known = drawn[panel.id];
+  const same = known && !known.stale && !known.few && known.key === wanted.map((s) => s.key).join();
+  if (same && known.fine) return undefined;   // what comes now lies beyond the window
+  return same ? extend(panel, known) : redraw(panel, wanted);
+}
+
+function finish() {
   part("empty").hidden = Object.keys(drawn).length > 0;
   say();
 }
@@ -148,21 +185,30 @@ function drop(panel) {
 }
 
 function redraw(panel, wanted) {
-  const node = drawn[panel.id] ? drawn[panel.id].node : place(panel);
+  const before = drawn[panel.id];
+  const node = place(panel);
+  const crowded = curves.length > FEW_RUNS;
   const traces = wanted.flatMap((series) => {
     const smooth = series.smooth && smoothing > 0;
-    const kinds = smooth ? [false, true] : [false];
+    const kinds = !smooth ? [false] : crowded ? [true] : [false, true];
     return kinds.map((smoothed) => ({ ...series, smoothed, beneath: smooth && !smoothed, sent: 0, mean: 0, weight: 0 }));
   });
-  drawn[panel.id] = { node, traces, few: wanted.some(few), key: wanted.map((s) => s.key).join() };
-  Plotly.react(node, traces.map((trace) => ({ ...style(trace), ...next(trace) })), layout(panel), config(panel));
+  drawn[panel.id] = {
+    node, traces, few: wanted.some(few), key: wanted.map((s) => s.key).join(),
+    window: before && before.window, fine: before && before.fine,
+  };
+  const data = traces.map((trace) => ({ ...style(trace), ...next(trace, columnOf(panel, trace), smoothing) }));
+  Plotly.react(node, data, layout(panel), config(panel));
+  if (!before) watchZoom(panel, node);
   label(panel, drawn[panel.id]);
 }
 
 // Panels stand in the order of PANELS, whichever has points first.
 function place(panel) {
+  const there = part("panels").querySelector(`[data-panel="${panel.id}"]`);
+  if (there) return there;
   const node = document.createElement("div");
-  node.className = panel.wide ? "td-panel td-wide" : "td-panel";
+  node.className = panel.wide ? "td-panel td-panel-wide" : "td-panel";
   node.dataset.panel = panel.id;
   const order = PANELS.map((p) => p.id);
   const after = [...part("panels").children].find((c) => order.indexOf(c.dataset.panel) > order.indexOf(panel.id));
@@ -170,23 +216,8 @@ function place(panel) {
   return node;
 }
 
-// The points of a trace that were not drawn yet; a smoothed one is a debiased moving average.
-function next(trace) {
-  const column = trace.curve.columns[trace.name];
-  const from = trace.sent;
-  const y = [];
-  for (let n = from; n < column.y.length; n += 1) {
-    if (!trace.smoothed) { y.push(column.y[n]); continue; }
-    trace.mean = smoothing * trace.mean + (1 - smoothing) * column.y[n];
-    trace.weight = smoothing * trace.weight + (1 - smoothing);
-    y.push(trace.mean / trace.weight);
-  }
-  trace.sent = column.y.length;
-  return { x: column.x.slice(from), y, customdata: column.about.slice(from) };
-}
-
 function extend(panel, known) {
-  const parts = known.traces.map((trace) => next(trace));
+  const parts = known.traces.map((trace) => next(trace, trace.curve.columns[trace.name], smoothing));
   const grown = parts.map((_, n) => n).filter((n) => parts[n].x.length);
   if (!grown.length) return;
   const of = (key) => grown.map((n) => parts[n][key]);
@@ -205,11 +236,11 @@ const few = (series) => series.curve.columns[series.name].x.length < 3;
 function style(trace) {
   const tone = runColour(several() ? trace.curve.place : trace.n);
   const dash = several() ? ["solid", "dot", "dash"][trace.n] : "solid";
-  const sparse = trace.name.startsWith("eval/") || few(trace);
+  const sparse = trace.curve.columns[trace.name].x.length < MOST_MARKED && trace.name.startsWith("eval/") && curves.length <= FEW_RUNS;
   const name = several() ? `${trace.curve.name}, ${trace.label}` : trace.label;
   return {
     type: "scatter",
-    mode: sparse ? "lines+markers" : "lines",
+    mode: sparse || few(trace) ? "lines+markers" : "lines",
     name,
     line: { color: trace.beneath ? faint(tone) : tone, width: trace.beneath ? 1 : 2, dash },
     marker: { size: 6, color: tone },
@@ -229,7 +260,7 @@ function layout(panel) {
   const narrow = element.clientWidth < 560;
   return {
     autosize: true,
-    margin: { l: 8, r: narrow || alone(panel) ? 12 : 118, t: 30, b: 34 },
+    margin: { l: 8, r: narrow || alone(panel) || curves.length > FEW_RUNS ? 12 : 118, t: 30, b: 34 },
     font: { family: getComputedStyle(element).fontFamily, size: 12, color: ink },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
@@ -256,11 +287,11 @@ function config(panel) {
 // Names at the end of each line, pushed apart where they would cover each other.
 function label(panel, known) {
   const axis = known.node._fullLayout && known.node._fullLayout.yaxis;
-  if (!axis || element.clientWidth < 560) return alone(panel) ? null : legend(known, true);
+  if (!axis || element.clientWidth < 560) return alone(panel) ? null : legend(known, curves.length <= FEW_RUNS);
   // In an overlay a name stands at the solid line of its run; the dotted ones share its colour.
   const tops = known.traces.filter((trace) => !trace.beneath && (!several() || !trace.n));
   if (alone(panel)) return null;
-  if (tops.length > 6) return legend(known, true);
+  if (tops.length > FEW_RUNS) return legend(known, curves.length <= FEW_RUNS);
   const ends = tops.map((trace) => {
     const data = known.node.data[known.traces.indexOf(trace)];
     return { trace, x: data.x[data.x.length - 1], y: data.y[data.y.length - 1] };
@@ -300,26 +331,21 @@ function say() {
 
 function redrawAll() {
   Object.values(drawn).forEach((panel) => (panel.stale = true));
-  if (seen() && window.Plotly) draw();
+  if (seen() && window.Plotly) timed(draw);
 }
 
 function download() {
-  const quoted = (text) => `"${String(text).replace(/"/g, '""')}"`;
-  const lines = curves.flatMap((curve) => Object.entries(curve.columns).flatMap(([name, column]) => (
-    column.x.map((step, n) => [curve.id, curve.name, name, step, column.y[n], ...column.about[n]].map(quoted).join(","))
-  )));
-  const head = "run,name,series,step,value,tokens,time";
-  const file = new Blob([[head, ...lines].join("\n")], { type: "text/csv" });
+  const file = new Blob([asCsv()], { type: "text/csv" });
   const anchor = document.createElement("a");
   anchor.href = URL.createObjectURL(file);
-  anchor.download = `${curves.map((curve) => curve.id).join("_") || "runs"}.csv`;
+  anchor.download = `${curves.slice(0, 5).map((curve) => curve.id).join("_") || "runs"}.csv`;
   anchor.click();
   URL.revokeObjectURL(anchor.href);
 }
 
 function resize() {
   if (!seen() || !window.Plotly) return;
-  Object.values(drawn).forEach((panel) => Plotly.Plots.resize(panel.node));
+  Object.values(drawn).forEach(({ node }) => node.offsetParent && node._fullLayout && Plotly.Plots.resize(node));
 }
 
 part("smoothing").addEventListener("input", (event) => {

@@ -20,9 +20,10 @@ from studio.studio import Studio
 #: Entries that are read, and lines that are shown.
 READ, SHOWN = 200, 8
 _QUIET = ("job", "conversation", "account", "token", "session")
-_NOUNS = {"run": "run", "model_version": "model", "dataset_version": "dataset"}
+_NOUNS = {"run": "run", "sweep": "sweep", "model_version": "model", "dataset_version": "dataset"}
 _PLACES = {
     "run": ("runs", "run"),
+    "sweep": ("sweeps", "sweep"),
     "model_version": ("models", "model"),
     "dataset_version": ("data", "version"),
     "deployment": ("deploy", "deployment"),
@@ -68,6 +69,8 @@ def _name(studio: Studio, kind: str, identity: str) -> str:
     try:
         if kind == "run":
             return studio.training.get(studio.actor, identity).name
+        if kind == "sweep":
+            return studio.sweeps.get(studio.actor, identity).name
         if kind == "model_version":
             return studio.registry.version(studio.actor, identity).reference
         if kind == "dataset_version":

@@ -24,7 +24,7 @@ class Snapshot:
     ``instructions`` is the newest version of its kind, ``preferences`` the newest that verdicts made;
     ``pairs`` counts pairs that were built from votes and labels, ``votes`` the verdicts that could
     become some. ``tuned`` and ``preferred`` are what the newest SFT and DPO runs made.
-    ``failed`` is the newest run if it failed.
+    ``failed`` is the newest run if it failed. ``gives_way_to`` names what the chat frees its memory for.
     """
 
     datasets: int = 0
@@ -47,6 +47,7 @@ class Snapshot:
     deployments: int = 0
     deployed: tuple[str, ...] = ()
     answers: int = 0
+    gives_way_to: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def _pressing(seen: Snapshot) -> Step | None:
         run = seen.running
         waiting = run.state is JobState.QUEUED
         doing = "is waiting for its turn" if waiting else "is learning; its curve grows as you watch"
-        return Step(f"“{run.name}” {doing}.", "Watch the run", address("runs", run=run.id), "Train")
+        rests = f" Chat gives its memory to {seen.gives_way_to} meanwhile." if seen.gives_way_to else ""
+        return Step(f"“{run.name}” {doing}.{rests}", "Watch the run", address("runs", run=run.id), "Train")
     if seen.failed is not None:
         run = seen.failed
         return Step(

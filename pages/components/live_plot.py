@@ -1,10 +1,13 @@
 """Curves that grow: Plotly in the browser, fed with new points only.
 
 ``gr.Plot`` sends its whole figure again for every point. Here the browser asks the REST route
-``/runs/{id}/points`` for what came after its cursor, twice a second while a run is live and the plot
-is seen, and Plotly extends its traces. The value of the component is only which runs to show; a change of the
-value or of a run's history (``epoch``) starts again from nothing. Everything else stands in
-``assets/live_plot.js``.
+``/runs/curves`` for what came after its cursors, once for all runs, twice a second while one is live and
+the plot is seen, and Plotly extends its traces. The value of the component is only which runs to show; a
+change of the value or of a run's history (``epoch``) starts again from nothing.
+
+However long the runs are, a bounded number of points travels and is drawn (``studio.training.downsample``
+keeps every extreme); zooming in asks for the finer points of that window. What is asked for stands in
+``assets/plot_points.js``, the drawing in ``assets/live_plot.js``.
 """
 
 from __future__ import annotations
@@ -17,8 +20,12 @@ import gradio as gr
 
 from pages.theme import asset
 
-#: More curves than this cannot be told apart; further runs are left out.
-MOST_RUNS = 6
+#: Runs on one plot; further ones are left out.
+MOST_RUNS = 50
+#: Curves whose colours were chosen (``--tandem-run-1`` and on); further ones go round the circle of hues.
+COLOURS = 6
+#: The golden angle: however many follow each other, neighbours differ.
+_DEGREES = 137.508
 
 _FRAME = """
 <div class="td-plot">
@@ -48,7 +55,7 @@ def live_plot(elem_id: str) -> Any:
     return gr.HTML(
         plotted(()),
         html_template=_FRAME,
-        js_on_load=asset("live_plot.js"),
+        js_on_load=asset("plot_points.js") + asset("live_plot.js"),
         apply_default_css=False,
         head='<script src="/assets/plotly.min.js"></script>',
         elem_id=elem_id,
@@ -62,4 +69,6 @@ def plotted(curves: Sequence[Curve]) -> dict[str, Any]:
 
 def run_colour(place: int) -> str:
     """The CSS colour of the curve at ``place`` in an overlay, for a swatch in a list."""
-    return f"var(--tandem-run-{place % MOST_RUNS + 1})"
+    if place < COLOURS:
+        return f"var(--tandem-run-{place + 1})"
+    return f"hsl({round(place * _DEGREES % 360)}, 45%, var(--tandem-run-light))"

@@ -1,102 +1,110 @@
-"""A form made from a recipe class: one component a field, with the field's own words and limits.
+"""A form made from the recipe classes: one component a field, with the field's own words and limits.
 
-``draw`` makes the components in two groups, the few that people change and the rest. Every field has a
-dotted path (``lora.r``); ``keyword(stage, path)`` is the handler keyword that its component arrives under.
+There is one form for all stages: a field that several share is one component, and one that a stage lacks is
+hidden there. Every field has a dotted path (``lora.r``) and a keyword under which its component reaches a
+handler. What people change from run to run stands first; ``recipe_form_groups`` folds the rest.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
 import gradio as gr
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from studio.training import CptRecipe, DpoRecipe, Recipe, SftRecipe, Stage, parse_recipe
+from pages.components.recipe_form_mix import mixed
+from pages.components.visible import when
+from studio.training import RECIPES, Recipe, Stage, parse_recipe, recipe_text
 
 FORM, YAML = "Form", "YAML"
-#: The stages in the order of their forms.
-STAGES = (Stage.CPT, Stage.SFT, Stage.DPO)
-RECIPES: dict[Stage, type[Recipe]] = {Stage.CPT: CptRecipe, Stage.SFT: SftRecipe, Stage.DPO: DpoRecipe}
 #: Fields that the page asks for in its own words, or that the stage decides.
-ASKED_ELSEWHERE = ("stage", "model", "dataset", "output")
-#: What people change from run to run; everything else is in the second group.
-_USUAL = ("learning_rate", "epochs", "max_steps", "batch_size", "max_length", "beta", "method", "lora.r")
+ASKED_ELSEWHERE = ("stage", "model", "dataset", "output", "weight", "mix")
 _LABELS = {
     "lora.r": "LoRA rank",
     "lora.alpha": "LoRA alpha",
     "lora.dropout": "LoRA dropout",
     "lora.targets": "LoRA layers",
+    "lora.dora": "DoRA",
+    "lora.plus_ratio": "LoRA+ ratio",
     "dtype": "Precision",
+    "neftune_alpha": "NEFTune alpha",
+    "eval_every": "Evaluate every",
+    "eval_rows": "Rows to evaluate on",
 }
 
 
 @dataclass(frozen=True)
 class Field:
-    """A leaf of a recipe class: its dotted path and what pydantic knows of it."""
+    """A leaf of the recipe classes: its dotted path, what pydantic knows of it, and which stages have it."""
 
     path: str
     info: FieldInfo
+    stages: tuple[Stage, ...]
 
     @property
     def label(self) -> str:
         """The field's name in words."""
         return _LABELS.get(self.path, self.path.replace("_", " ").capitalize())
 
+    @property
+    def key(self) -> str:
+        """The keyword under which its component reaches a handler: ``recipe__lora__r``."""
+        return f"recipe__{self.path.replace('.', '__')}"
 
-def fields(recipe: type[BaseModel], prefix: str = "") -> Iterator[Field]:
-    """The leaves of a recipe class in their order, those of nested settings with dotted paths."""
+
+def _collected() -> tuple[Field, ...]:
+    found: dict[str, Field] = {}
+    for stage, recipe in RECIPES.items():
+        for path, info in _leaves(recipe):
+            known = found.get(path, Field(path, info, ()))
+            found[path] = replace(known, stages=(*known.stages, stage))
+    return tuple(found.values())
+
+
+def _leaves(recipe: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     for name, info in recipe.model_fields.items():
         kind = info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from fields(kind, f"{prefix}{name}.")
-        elif name not in ASKED_ELSEWHERE:
-            yield Field(prefix + name, info)
+            yield from _leaves(kind, f"{prefix}{name}.")
+        elif prefix or name not in ASKED_ELSEWHERE:
+            yield prefix + name, info
 
 
-def keyword(stage: Stage, path: str) -> str:
-    """The handler keyword of a field: ``sft__lora__r``."""
-    return f"{stage.value}__{path.replace('.', '__')}"
+#: Every field of the form.
+FIELDS = _collected()
+_DEFAULTS = {stage: dict(_leaves(recipe)) for stage, recipe in RECIPES.items()}
 
 
-def field_keys() -> list[str]:
-    """The keywords of every field of every stage, in the order of their forms."""
-    return [keyword(stage, field.path) for stage in STAGES for field in fields(RECIPES[stage])]
+def default(stage: Stage, path: str) -> Any:
+    """What a recipe of ``stage`` has in a field that nobody filled in."""
+    return _DEFAULTS[stage][path].get_default(call_default_factory=True)
 
 
-def draw(stage: Stage) -> dict[str, Any]:
-    """Make the components of a stage's form; returns them by keyword."""
-    every = list(fields(RECIPES[stage]))
-    usual = sorted((f for f in every if f.path in _USUAL), key=lambda field: _USUAL.index(field.path))
-    rest = [field for field in every if field.path not in _USUAL]
-    made = _group(stage, usual)
-    with gr.Accordion("More settings", open=False):
-        made |= _group(stage, rest)
-    return made
-
-
-def _group(stage: Stage, group: list[Field]) -> dict[str, Any]:
-    with gr.Row(elem_classes="td-grid"):
-        return {keyword(stage, field.path): component(field) for field in group}
-
-
-def component(field: Field) -> Any:
-    """The component that fits a field's type."""
-    kind, info = field.info.annotation, field.info
-    common: dict[str, Any] = {"label": field.label, "info": info.description, "min_width": 220}
-    value = info.get_default(call_default_factory=True)
+def component(field: Field, stage: Stage) -> Any:
+    """The component that fits a field's type, as ``stage`` shows it."""
+    kind = field.info.annotation
+    here = stage in field.stages
+    value = default(stage if here else field.stages[0], field.path)
+    common: dict[str, Any] = {
+        "label": field.label,
+        "info": field.info.description,
+        "min_width": 220,
+        "value": value,
+        "visible": when(here),
+    }
     if get_origin(kind) is Literal:
-        return gr.Dropdown(choices=list(get_args(kind)), value=value, filterable=False, **common)
+        return gr.Dropdown(choices=list(get_args(kind)), filterable=False, **common)
     if kind is bool:
-        return gr.Checkbox(value=value, **common)
+        return gr.Checkbox(**common)
     if kind is int:
-        return gr.Number(value=value, precision=0, **common)
+        return gr.Number(precision=0, **common)
     if kind is float:
-        return gr.Number(value=value, step=_step(value), **common)
-    return gr.Textbox(value=value, **common)
+        return gr.Number(step=_step(value), **common)
+    return gr.Textbox(**common)
 
 
 def _step(value: float) -> float:
@@ -105,8 +113,8 @@ def _step(value: float) -> float:
 
 
 def values(recipe: Recipe) -> dict[str, Any]:
-    """The value of every field of ``recipe`` by keyword."""
-    return {keyword(recipe.STAGE, f.path): _read(recipe, f.path) for f in fields(type(recipe))}
+    """The value of every field of ``recipe`` by its path."""
+    return {f.path: _read(recipe, f.path) for f in FIELDS if recipe.STAGE in f.stages}
 
 
 def _read(recipe: BaseModel, path: str) -> Any:
@@ -116,15 +124,32 @@ def _read(recipe: BaseModel, path: str) -> Any:
     return found
 
 
+def filled(found: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What puts values (by path) into the form, in the order of ``FIELDS``; other fields stay as they are."""
+    return tuple(gr.update(value=found[f.path]) if f.path in found else gr.skip() for f in FIELDS)
+
+
+def shown_for(stage: Stage, found: Mapping[str, Any]) -> tuple[Any, ...]:
+    """As ``filled``, and every field shown that ``stage`` has and hidden that it lacks."""
+    return tuple(
+        gr.update(visible=when(stage in f.stages), **({"value": found[f.path]} if f.path in found else {}))
+        for f in FIELDS
+    )
+
+
 def entered(stage: Stage, given: Mapping[str, Any]) -> dict[str, Any]:
     """What someone entered, as nested values.
 
-    A field that was emptied or not touched is left out: what nobody asked for cannot contradict.
+    A field that was emptied or not touched is left out: what nobody asked for cannot contradict. So is the
+    shape of an adapter where every weight is trained: the form cannot be without it.
     """
     nested: dict[str, Any] = {}
-    for field in fields(RECIPES[stage]):
-        value = given.get(keyword(stage, field.path))
-        if value in (None, "") or value == field.info.get_default(call_default_factory=True):
+    whole_weights = given.get("recipe__method") == "full"
+    for field in FIELDS:
+        value = given.get(field.key)
+        if stage not in field.stages or value in (None, "") or value == default(stage, field.path):
+            continue
+        if whole_weights and field.path.startswith("lora."):
             continue
         place = nested
         *outer, name = field.path.split(".")
@@ -142,6 +167,7 @@ def described(
     model: str | None,
     dataset: str | None,
     output: str,
+    mix: Any = None,
     **given: Any,
 ) -> Recipe:
     """The recipe that the view in use describes: the YAML as it stands, or the form.
@@ -153,5 +179,10 @@ def described(
     if mode == YAML:
         return parse_recipe(chosen, yaml or "")
     asked = {"model": model, "dataset": dataset, "output": (output or "").strip()}
-    whole = {key: value for key, value in asked.items() if value} | entered(chosen, given)
-    return parse_recipe(chosen, json.dumps(whole))  # JSON is YAML
+    whole = {key: value for key, value in asked.items() if value}
+    return parse_recipe(chosen, recipe_text(whole | entered(chosen, given) | mixed(mix)))
+
+
+def fingerprint(given: Mapping[str, Any]) -> str:
+    """A text that is another one once anything that was entered is."""
+    return json.dumps(given, sort_keys=True, default=str)

@@ -43,12 +43,14 @@ def record_list(
     query: Mapping[str, str],
     *,
     compact: bool = False,
+    parameter: str = "sort",
 ) -> Markup:
     """The table; ``label`` names it for screen readers, ``query`` is the address it stands in.
 
-    ``compact`` stacks its cells as on a phone: for a list beside an open record.
+    ``compact`` stacks its cells as on a phone: for a list beside an open record. ``parameter`` is the part
+    of the address that says how it is sorted; a second table on a page needs one of its own.
     """
-    head = Markup().join(_heading(column, query) for column in columns)
+    head = Markup().join(_heading(column, query, parameter) for column in columns)
     body = Markup().join(_row(columns, row) for row in rows)
     return Markup(
         '<table class="td-table {}" aria-label="{}"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>'
@@ -80,16 +82,16 @@ def matches(search: str, *texts: str) -> bool:
     return all(word in joined for word in search.casefold().split())
 
 
-def _heading(column: Column, query: Mapping[str, str]) -> Markup:
+def _heading(column: Column, query: Mapping[str, str], parameter: str) -> Markup:
     kind = "td-num" if column.kind == "td-num" else ""
     if not column.sort:
         return Markup('<th scope="col" class="{}">{}</th>').format(kind, column.title)
     falling, rising = f"-{column.sort}", column.sort
-    now = query.get("sort", "")
+    now = query.get(parameter, "")
     wanted = rising if now == falling else falling
     order = {falling: "descending", rising: "ascending"}.get(now, "none")
-    others = {key: value for key, value in query.items() if key not in ("tab", "sort", "__theme")}
-    href = address(query.get("tab", ""), **others, sort=wanted)
+    others = {key: value for key, value in query.items() if key not in ("tab", parameter, "__theme")}
+    href = address(query.get("tab", ""), **others | {parameter: wanted})
     return Markup(
         '<th scope="col" class="{}" aria-sort="{}"><a href="{}" data-go="replace">{}</a></th>'
     ).format(kind, order, href, column.title)

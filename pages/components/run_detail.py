@@ -2,55 +2,45 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from markupsafe import Markup
 
 from pages.components.marks import marks_note
-from pages.components.markup import address, copyable, facts, link, note, progress_bar, state_chip, tag
+from pages.components.markup import address, copyable, facts, link
 from pages.components.wording import ago, count, duration, parameters, significant, size, stamp
 from studio.core import StudioError
-from studio.jobs import JobState
 from studio.studio import Studio
 from studio.training import Recipe, Run, Stage, parse_recipe
 
+#: Closer than this, predicted and measured are called the same.
+_SAME = 0.005
 _TEACHES = {
     Stage.CPT: "reads text and learns what comes next",
     Stage.SFT: "learns to answer",
     Stage.DPO: "learns which of two answers people prefer",
+    Stage.KTO: "learns what people call good and bad",
+    Stage.REWARD: "learns to score answers as people would",
 }
 _STAGES = {
     Stage.CPT: "continued pre-training",
     Stage.SFT: "supervised fine-tuning",
     Stage.DPO: "preference optimisation",
+    Stage.KTO: "optimisation on single verdicts",
+    Stage.REWARD: "reward modelling",
 }
-
-
-def headline(run: Run) -> Markup:
-    """Name, state, progress, and the reason where the run did not succeed."""
-    head = Markup('<div class="td-job-head"><h2 class="td-run-name">{} {} {}</h2>{}</div>').format(
-        run.name, tag(run.stage.value.upper()), state_chip(run.state), _close()
-    )
-    if not run.state.final:
-        return Markup("{}{}").format(head, progress_bar(run.progress))
-    if run.state is JobState.SUCCEEDED:
-        return head
-    kind = "" if run.state is JobState.STOPPED else "td-bad"
-    return Markup("{}{}").format(head, note(run.reason or _without_reason(run.state), kind))
-
-
-def _close() -> Markup:
-    return Markup('<span class="td-sub">{}</span>').format(link("Show the whole list", address("runs")))
-
-
-def _without_reason(state: JobState) -> str:
-    if state is JobState.STOPPED:
-        return "The run was stopped on request and can be resumed."
-    return "The run ended without saying why. Its log below has the last words."
 
 
 def told(run: Run) -> Markup:
     """The recipe as readable sentences."""
+    return _told(run.stage, run.recipe)
+
+
+# A page looks every two seconds, and reading YAML is slow.
+@lru_cache(maxsize=256)
+def _told(stage: Stage, recipe: str) -> Markup:
     try:
-        lines = sentences(run.stage, parse_recipe(run.stage, run.recipe))
+        lines = sentences(stage, parse_recipe(stage, recipe))
     except StudioError:
         # A recipe of an older version of the studio; its YAML is still there to read.
         return Markup()
@@ -61,20 +51,32 @@ def told(run: Run) -> Markup:
 def sentences(stage: Stage, recipe: Recipe) -> tuple[str, ...]:
     """What a recipe says, one sentence a thought."""
     return (
-        f"In {_STAGES[stage]}, {recipe.model} {_TEACHES[stage]} from {recipe.dataset}.",
+        f"In {_STAGES[stage]}, {recipe.model} {_TEACHES[stage]} from {_data(recipe)}.",
         _what_learns(recipe),
         _how_long(recipe),
         _how_fast(recipe),
         _how_kept(recipe),
         *_preference(recipe),
+        *_early_end(recipe),
     )
+
+
+def _data(recipe: Recipe) -> str:
+    if not recipe.mix:
+        return recipe.dataset
+    whole = recipe.weight + sum(source.weight for source in recipe.mix)
+    parts = [(recipe.dataset, recipe.weight), *((source.dataset, source.weight) for source in recipe.mix)]
+    return ", ".join(f"{name} ({weight / whole:.0%} of the rows)" for name, weight in parts)
 
 
 def _what_learns(recipe: Recipe) -> str:
     if recipe.method == "full":
         return "Every weight of the model is trained."
     layers = "every linear layer" if recipe.lora.targets == "all-linear" else "the attention layers"
-    return f"A LoRA adapter of rank {recipe.lora.r} (alpha {recipe.lora.alpha}) on {layers} is trained."
+    kind = "DoRA" if recipe.lora.dora else "LoRA"
+    base = ", over weights packed to 4 bits," if recipe.method == "qlora" else ""
+    rank = f"rank {recipe.lora.r} (alpha {recipe.lora.alpha})"
+    return f"A {kind} adapter of {rank} on {layers}{base} is trained."
 
 
 def _how_long(recipe: Recipe) -> str:
@@ -103,7 +105,16 @@ def _preference(recipe: Recipe) -> tuple[str, ...]:
     beta = getattr(recipe, "beta", None)
     if beta is None:
         return ()
-    return (f"Beta {beta:g} holds it to its frozen reference; the loss is {getattr(recipe, 'loss', '')}.",)
+    loss = getattr(recipe, "loss", "")
+    said = f"; the loss is {loss}" if loss else ""
+    return (f"Beta {beta:g} holds it to its frozen reference{said}.",)
+
+
+def _early_end(recipe: Recipe) -> tuple[str, ...]:
+    if not recipe.early_stop_patience:
+        return ()
+    looks = count(recipe.early_stop_patience, "evaluation")
+    return (f"It ends early where {looks} in a row bring nothing better.",)
 
 
 def run_facts(studio: Studio, run: Run) -> Markup:
@@ -117,11 +128,44 @@ def run_facts(studio: Studio, run: Run) -> Markup:
             "Held-out": _held_out(run),
             "Started": f"{stamp(run.created_at)} ({ago(run.created_at)})",
             "Took": duration(took) if run.ended_at else "",
-            "Peak memory": size(run.peak_memory_bytes) if run.peak_memory_bytes else "",
+            "Memory": memory(run),
+            "Tries again": _run_link(studio, run.retry_of) if run.retry_of else "",
+            "After": Markup(", ").join(_run_link(studio, key) for key in run.after),
             "Attempts": str(run.attempts) if run.attempts > 1 else "",
             "Id": copyable(run.id),
         }
     )
+
+
+def memory(run: Run) -> str:
+    """What was predicted against what was measured, as far as either is known."""
+    predicted, measured = run.predicted_memory_bytes, run.peak_memory_bytes
+    if not predicted:
+        return f"{size(measured)} at its peak" if measured else ""
+    if not measured:
+        return f"{size(predicted)} predicted"
+    off = measured / predicted - 1
+    way = "more" if off > 0 else "less"
+    how = "as predicted" if abs(off) < _SAME else f"{abs(off):.0%} {way} than predicted"
+    return f"{size(measured)} at its peak, {size(predicted)} predicted ({how})"
+
+
+def command_panel(command: str) -> Markup:
+    """What reproduces the run, with a button that copies it."""
+    return Markup(
+        '<div class="td-reproduce"><div class="td-job-head">'
+        '<p class="td-sub">Its whole recipe with exact versions, and how to start it.</p>'
+        '<button type="button" class="td-button td-small td-copy" data-copy="{0}">Copy</button></div>'
+        '<pre class="td-log" tabindex="0">{0}</pre></div>'
+    ).format(command)
+
+
+def _run_link(studio: Studio, run_id: str) -> Markup:
+    try:
+        name = studio.training.get(studio.actor, run_id).name
+    except StudioError:
+        return Markup("{}").format(run_id)
+    return link(name, address("runs", run=run_id))
 
 
 def _made(studio: Studio, run: Run) -> object:

@@ -45,6 +45,9 @@ def look(studio: Studio) -> Snapshot:
         deployments=len(live),
         deployed=tuple(deployment.name for deployment in live),
         answers=sum(sum(studio.serving.variant_answers(studio.actor, d.name).values()) for d in live),
+        gives_way_to=next(
+            (one.gives_way_to for one in studio.serving.engines(studio.actor) if one.gives_way_to), ""
+        ),
     )
 
 

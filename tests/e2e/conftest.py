@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
 
 from tests.browser import FLAGS, require_chromium
 from tests.server import Server
@@ -45,18 +46,39 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
     opened = context.new_page()
     opened.set_default_timeout(60_000)
     problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.on("console", lambda message: problems.extend(_failures(message)))
+    leaving = _Leaving(opened)
+    opened.on("pageerror", lambda error: problems.extend(leaving.judged(str(error))))
+    opened.on("console", lambda message: problems.extend(_failures(message, leaving)))
     opened.on("response", lambda answer: problems.extend(_refused(answer)))
     yield opened
     context.close()
     assert not problems
 
 
-def _failures(message: ConsoleMessage) -> list[str]:
+class _Leaving:
+    """Tells apart what Gradio says of requests that the browser breaks off because it leaves the page."""
+
+    _SAID = ("AbortError: signal is aborted", "Unexpected error Connection errored out")
+    _SECONDS = 3.0
+
+    def __init__(self, page: Page) -> None:
+        self._left = float("-inf")
+        page.on("request", self._notice)
+
+    def _notice(self, request: Request) -> None:
+        if request.is_navigation_request():
+            self._left = time.monotonic()
+
+    def judged(self, text: str) -> list[str]:
+        """The problem, unless it is only that the page was left."""
+        recent = time.monotonic() - self._left < self._SECONDS
+        return [] if recent and text.startswith(self._SAID) else [text]
+
+
+def _failures(message: ConsoleMessage, leaving: _Leaving) -> list[str]:
     # Refused requests are judged by their answers below.
     refused = message.text.startswith("Failed to load resource")
-    return [message.text] if message.type == "error" and not refused else []
+    return leaving.judged(message.text) if message.type == "error" and not refused else []
 
 
 def _refused(answer: Response) -> list[str]:

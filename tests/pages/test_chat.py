@@ -15,13 +15,14 @@ from pages.chat_lineup import BLIND, MODELS, VARIANTS, arrive
 from pages.chat_records import Lineup, Screen, Stage, Talk
 from pages.chat_relay import Relay
 from pages.chat_talk import converse, judge, standing, stop, thumb
+from pages.chat_words import room as room_for_models
 from pages.components.answers import readable
 from pages.components.visible import HIDDEN
 from studio.arena import BattleStarted
 from studio.core import LOCAL_ADMIN, InvalidInput
 from studio.datasets import Outcome
 from studio.registry import ModelVersion
-from studio.serving import Sampling, VariantSpec
+from studio.serving import EngineStatus, Sampling, VariantSpec
 from studio.studio import Studio
 from tests.pages.conftest import visiting
 from tests.pages.talking import adapter_of, with_backend
@@ -236,3 +237,10 @@ def test_a_relay_tells_of_silence_and_hands_on_errors() -> None:
     with pytest.raises(InvalidInput):
         for _ in events:
             pass
+
+
+def test_the_page_says_what_models_give_way_to(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert room_for_models(room.studio) == ""
+    status = EngineStatus("base_1", "stopped", (), None, "", "the run “<First>”")
+    monkeypatch.setattr(room.backend, "status", lambda: (status,))
+    assert "Models give way to the run “&lt;First&gt;”" in room_for_models(room.studio)

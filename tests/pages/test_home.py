@@ -83,6 +83,11 @@ def test_a_run_under_way_comes_before_everything_else() -> None:
     assert "waiting for its turn" in next_step(replace(GROUND, running=run_of(JobState.QUEUED))).sentence
 
 
+def test_a_run_that_the_chat_gives_its_memory_to_is_said_so() -> None:
+    seen = replace(PREFERRED, running=run_of(JobState.RUNNING), gives_way_to="the run “First”")
+    assert "Chat gives its memory to the run “First” meanwhile." in next_step(seen).sentence
+
+
 def test_a_failed_run_says_why() -> None:
     step = next_step(replace(TAUGHT, failed=run_of(JobState.FAILED, reason="Out of memory.")))
     assert "Out of memory." in step.sentence
