@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),)
 
-.PHONY: run install install-dev browser test test-full lint bench loop screenshots clean
+.PHONY: run install install-dev browser test test-full test-engines lint bench loop screenshots clean
 
 run: install
 	$(BIN)/python app.py
@@ -38,17 +38,30 @@ lint: install-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A file's tests share what they started, so whole files are shared out; each worker may take some 3 GB.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
 test: lint browser
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # As `make test`, with the counts that the issues name instead of reduced ones.
 test-full: lint browser
-	STUDIO_TEST_FULL=1 $(BIN)/python -m pytest
+	STUDIO_TEST_FULL=1 $(PYTEST)
+
+# The home on which the other training engines are installed, if they are not yet; they stay there.
+ENGINES_HOME ?= home
+
+# Real runs by LLaMA-Factory and Axolotl; several GB of downloads the first time.
+test-engines: install-dev
+	STUDIO_TEST_ENGINES=$(abspath $(ENGINES_HOME)) TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m pytest --timeout 3600 tests/engines
 
 bench: install-dev browser
 	$(BIN)/python -m bench.startup
 	$(BIN)/python -m bench.plots
+	$(BIN)/python -m bench.curves
 	$(BIN)/python -m bench.annotation
+	$(BIN)/python -m bench.training_memory
+	$(BIN)/python -m bench.training
 
 loop: install
 	$(BIN)/python -m studio loop

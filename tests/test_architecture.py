@@ -14,7 +14,18 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVICE_FILES = sorted(ROOT.glob("studio/*/*service.py"))
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "tensorboard")
 # Called by the studio itself and not on anybody's behalf.
-OF_THE_STUDIO = {"tick", "settle", "settle_again", "close", "hide_when", "hides", "subscribe"}
+OF_THE_STUDIO = {
+    "tick",
+    "settle",
+    "settle_again",
+    "close",
+    "hide_when",
+    "hold_when",
+    "judge_when",
+    "refuse_when",
+    "hides",
+    "subscribe",
+}
 # Called at the door, where it is not known yet who acts: they are what finds it out.
 AT_THE_DOOR = {
     "exist",

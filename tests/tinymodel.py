@@ -24,7 +24,12 @@ config = LlamaConfig(vocab_size=int(sys.argv[2]), hidden_size=32, intermediate_s
     num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
     bos_token_id=1, eos_token_id=2, pad_token_id=0, tie_word_embeddings=sys.argv[3] == "1.0")
 model = LlamaForCausalLM(config)
-if sys.argv[3] != "1.0":
+if sys.argv[3] == "0.0":
+    # One number of every hidden state is large, and the end-of-turn token's score is that number's negative.
+    model.model.embed_tokens.weight.data[:, 0] = 1.0
+    model.lm_head.weight.data[2] = 0.0
+    model.lm_head.weight.data[2, 0] = -100.0
+elif sys.argv[3] != "1.0":
     model.lm_head.weight.data[2] *= float(sys.argv[3])
 model.save_pretrained(sys.argv[1])
 """
@@ -34,16 +39,17 @@ def build_tiny_model(directory: Path, end_scale: float = 1.0) -> Path:
     """Write config, safetensors and tokenizer into ``directory`` and return it.
 
     ``end_scale`` over 1 makes the end-of-turn token likelier, so that answers end by themselves after
-    some tokens; a random model would nearly always run into its limit.
+    some tokens; with 0 they never do. A random model ends an answer at any token with one chance in 512.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    _write_tokenizer(directory)
+    write_tokenizer(directory)
     arguments = [str(directory), str(VOCABULARY), str(end_scale)]
     subprocess.run([sys.executable, "-c", _SCRIPT, *arguments], check=True)
     return directory
 
 
-def _write_tokenizer(directory: Path) -> None:
+def write_tokenizer(directory: Path) -> None:
+    """Write the tiny model's tokenizer and chat template into ``directory``."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE(unk_token=None))
