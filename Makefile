@@ -58,7 +58,6 @@ test-engines: install-dev
 bench: install-dev browser
 	$(BIN)/python -m bench.startup
 	$(BIN)/python -m bench.plots
-	$(BIN)/python -m bench.curves
 	$(BIN)/python -m bench.annotation
 	$(BIN)/python -m bench.training_memory
 	$(BIN)/python -m bench.training

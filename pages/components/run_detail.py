@@ -130,6 +130,7 @@ def run_facts(studio: Studio, run: Run) -> Markup:
             "Took": duration(took) if run.ended_at else "",
             "Memory": memory(run),
             "Tries again": _run_link(studio, run.retry_of) if run.retry_of else "",
+            "Trial of": link("a sweep", address("sweeps", sweep=run.sweep_id)) if run.sweep_id else "",
             "After": Markup(", ").join(_run_link(studio, key) for key in run.after),
             "Attempts": str(run.attempts) if run.attempts > 1 else "",
             "Id": copyable(run.id),

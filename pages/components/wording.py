@@ -71,5 +71,5 @@ def parameters(number: int) -> str:
 
 
 def significant(number: float, digits: int = 4) -> str:
-    """A measured value with ``digits`` significant digits, in scientific notation only when tiny."""
-    return f"{number:.{digits}g}"
+    """A measured value with ``digits`` significant digits, all of a large one; ``e`` only for tiny ones."""
+    return f"{number:,.0f}" if abs(number) >= 10**digits else f"{number:.{digits}g}"

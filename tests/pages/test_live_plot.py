@@ -95,6 +95,7 @@ def test_progress_without_a_total_is_no_fault() -> None:
         (wording.size(1500), "1.5 KB"),
         (wording.parameters(134_515_008), "134.5 M"),
         (wording.significant(1.23456), "1.235"),
+        (wording.significant(10289.7), "10,290"),
     ],
 )
 def test_numbers_as_people_say_them(said: str, expected: str) -> None:

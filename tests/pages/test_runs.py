@@ -94,6 +94,11 @@ def test_an_address_opens_its_run(studio: Studio, queued: Run) -> None:
     assert "td-compact" in view[LIST]
 
 
+def test_a_trial_leads_back_to_its_sweep(studio: Studio, queued: Run) -> None:
+    assert "sweep" not in run_detail.run_facts(studio, queued)
+    assert "sweep=sweep_1" in run_detail.run_facts(studio, replace(queued, sweep_id="sweep_1"))
+
+
 def test_an_address_of_no_run_says_so(studio: Studio, queued: Run) -> None:
     view = runs.view(studio, visiting(tab="runs", run="run_<none>"))
     assert "td-bad" in view[HEAD]["html"]
