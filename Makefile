@@ -38,8 +38,10 @@ lint: install-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# A file's tests share what they started, so whole files are shared out; each worker may take some 3 GB.
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+# Test files that run at a time; each of them may take some 3 GB and a core.
+WORKERS ?= 2
+# A file's tests share what they started, so whole files are handed out.
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 test: lint browser
 	$(PYTEST)

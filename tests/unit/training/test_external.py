@@ -231,6 +231,18 @@ def test_an_installation_counts_once_it_is_whole(toy: Engine, home: Path, tmp_pa
     assert not left.exists()
 
 
+def test_an_engine_sees_neither_our_python_nor_our_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDIO_OIDC_CLIENT_SECRET", "hush")
+    monkeypatch.setenv("PYTHONPATH", "ours")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    seen = environments.child_environment(tmp_path)
+    assert not {"hush", "ours"} & set(seen.values())
+    assert seen["HF_HUB_OFFLINE"] == "1"
+    assert seen["PATH"].startswith(f"{tmp_path / 'bin'}:")
+
+
 def test_what_pip_cannot_do_is_said(home: Path, tmp_path: Path) -> None:
     failing = [sys.executable, "-c", "raise SystemExit(3)"]
     with pytest.raises(StudioError, match="pip could not install toy"):

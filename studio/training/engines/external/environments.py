@@ -104,8 +104,8 @@ def clear(folder: Path) -> None:
 
 
 def child_environment(folder: Path) -> dict[str, str]:
-    """What a process of an environment sees: its own programs first, nothing of the studio's Python."""
-    ours = ("PYTHONPATH", "PYTHONSAFEPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    """What a process of an environment sees: its own programs first, nothing of our Python or secrets."""
+    ours = ("PYTHONPATH", "PYTHONSAFEPATH", "PYTHONHOME", "VIRTUAL_ENV", "STUDIO_OIDC_CLIENT_SECRET")
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     path = os.pathsep.join((str(folder / "bin"), os.environ.get("PATH", os.defpath)))
     return {**kept, "PATH": path, "VIRTUAL_ENV": str(folder)}
