@@ -7,6 +7,7 @@ of a run and never at its process, and doing it again changes nothing.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,10 @@ class Settler:
             tail = self._desk.jobs.log(SYSTEM, job.id, -_LOG_TAIL).text
         except NotFound:
             tail = ""
-        try:
+        memory = None
+        with suppress(StudioError):  # what it was to learn from may be gone
             memory = self._foresight.guess(SYSTEM, self._desk.plan(SYSTEM, entry))
+        try:
             return explain(run, job, tail, self._usage(entry), memory)
         except Exception:
             # A card is a help; without one the run has ended all the same.

@@ -6,12 +6,14 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from studio.core import LOCAL_ADMIN, Conflict, InvalidInput, Node, NotFound
 from studio.jobs import JobState
 from studio.training import FailureCard, FailureKind, Run, Stage, StartRun, parse_recipe
+from studio.training.desk import RunDesk
 from studio.training.metrics import MetricsWriter
 from tests.unit.training.ends import end_job, give_weights
 from tests.unit.training.room import RECIPE, Room, furnish, open_room
@@ -33,6 +35,21 @@ def diverge(room: Room, run: Run) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "log.txt").write_text(DIVERGED)
     end_job(room, run, 1)
+
+
+def test_a_failed_run_has_its_card_where_it_could_not_be_planned_any_more(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = room.start()
+
+    def plan(*_: object) -> NoReturn:
+        raise InvalidInput("Its rows are protected by now.", "Take others.")
+
+    monkeypatch.setattr(RunDesk, "plan", plan)
+    diverge(room, run)
+    card = room.training.failure(ADMIN, run.id)
+    assert card is not None
+    assert card.kind is FailureKind.NOT_A_NUMBER
 
 
 def test_a_failed_run_has_its_card_and_a_next_try(room: Room) -> None:
