@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Frame,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 from tests.browser import FLAGS, require_chromium
 from tests.server import Server
@@ -56,23 +64,27 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
 
 
 class _Leaving:
-    """Tells apart what Gradio says of requests that the browser breaks off because it leaves the page."""
+    """Tells apart what Gradio says of requests that the browser breaks off because it leaves the page.
+
+    Only what the old page says counts as that: between the request for the next page and its arrival.
+    """
 
     _SAID = ("AbortError: signal is aborted", "Unexpected error Connection errored out")
-    _SECONDS = 3.0
 
     def __init__(self, page: Page) -> None:
-        self._left = float("-inf")
-        page.on("request", self._notice)
+        self._under_way = False
+        page.on("request", self._leave)
+        page.on("framenavigated", self._arrive)
 
-    def _notice(self, request: Request) -> None:
-        if request.is_navigation_request():
-            self._left = time.monotonic()
+    def _leave(self, request: Request) -> None:
+        self._under_way |= request.is_navigation_request()
+
+    def _arrive(self, _frame: Frame) -> None:
+        self._under_way = False
 
     def judged(self, text: str) -> list[str]:
-        """The problem, unless it is only that the page was left."""
-        recent = time.monotonic() - self._left < self._SECONDS
-        return [] if recent and text.startswith(self._SAID) else [text]
+        """The problem, unless it is only that the page is being left."""
+        return [] if self._under_way and text.startswith(self._SAID) else [text]
 
 
 def _failures(message: ConsoleMessage, leaving: _Leaving) -> list[str]:

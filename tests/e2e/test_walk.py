@@ -135,7 +135,6 @@ def test_a_thumb_and_a_better_answer_are_stored(page: Page, server: Server) -> N
     page.goto("/studio/?tab=chat")
     _choose(page, "One model", "tiny-cpt@1")
     _choose(page, "Other model", "tiny-sft@1")
-    page.wait_for_timeout(1000)
     page.locator("#chat-box textarea").fill("What is an adapter?")
     page.keyboard.press("Enter")
     vote = page.get_by_role("button", name="B is better")
