@@ -9,9 +9,7 @@ import pytest
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
-    Frame,
     Page,
-    Request,
     Response,
     expect,
     sync_playwright,
@@ -64,23 +62,27 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
 
 
 class _Leaving:
-    """Tells apart what Gradio says of requests that the browser breaks off because it leaves the page.
+    """Tells apart what Gradio says of requests that it breaks off as its page is being left.
 
-    Only what the old page says counts as that: between the request for the next page and its arrival.
+    Its client ends its streams on `beforeunload`, before the browser asks for the next page. So the page
+    itself says when that begins and when the next one is there, in one order with its other messages.
     """
 
     _SAID = ("AbortError: signal is aborted", "Unexpected error Connection errored out")
+    _GOES, _CAME = "This page is being left.", "This page is new."
+    _SCRIPT = """if (window === top) {
+        console.debug(%r);
+        addEventListener("beforeunload", () => console.debug(%r));
+    }"""
 
     def __init__(self, page: Page) -> None:
         self._under_way = False
-        page.on("request", self._leave)
-        page.on("framenavigated", self._arrive)
+        page.on("console", self._hear)
+        page.add_init_script(self._SCRIPT % (self._CAME, self._GOES))
 
-    def _leave(self, request: Request) -> None:
-        self._under_way |= request.is_navigation_request()
-
-    def _arrive(self, _frame: Frame) -> None:
-        self._under_way = False
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.text in (self._GOES, self._CAME):
+            self._under_way = message.text == self._GOES
 
     def judged(self, text: str) -> list[str]:
         """The problem, unless it is only that the page is being left."""
