@@ -21,7 +21,7 @@ from pages.components.recipe_form import FIELDS, described, fingerprint
 from pages.components.visits import page_visit, query
 from pages.components.wiring import listen
 from pages.train_choices import gpus, offered, runs_to_wait_for, stage_note
-from pages.train_fill import OWN_VALUES, begin, fill, sample, switch
+from pages.train_fill import OWN_VALUES, PUT_IN, begin, fill, sample, switch
 from pages.train_layout import (
     Outcome,
     Settings,
@@ -165,8 +165,14 @@ def _filling(
     preset = {"stage": subject.stage, "preset": settings.preset, "dataset": subject.dataset}
     named = [subject.output, subject.mix, *fields]
     for event, name in ((settings.preset.input, "fill_preset"), (subject.dataset.input, "choose_dataset")):
-        outputs = [settings.preset_note, *fields]
-        listen(event, fill, studio, api_name=name, inputs=preset, outputs=outputs, quiet=True)
+        listen(event, fill, studio, api_name=name, inputs=preset, outputs=settings.offer, quiet=True).success(
+            fn=None,
+            js=PUT_IN,
+            inputs=[settings.offer, settings.preset, settings.preset_note, *fields],
+            outputs=[settings.preset_note, *fields],
+            api_name=f"{name}_in",
+            api_visibility="private",
+        )
     gr.on(
         [field.input for field in fields],
         fn=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,13 +52,23 @@ def preset_values(studio: Studio, stage: Stage, preset: str | None, dataset: str
     return fitted(found, rows.get(Split.TRAIN, 0), rows.get(Split.VALIDATION, 0))
 
 
-def fill(studio: Studio, *, stage: str, preset: str | None, dataset: str | None) -> tuple[Any, ...]:
-    """Put a preset into the form; nothing where values of one's own stand there."""
+def fill(studio: Studio, *, stage: str, preset: str | None, dataset: str | None) -> str:
+    """A preset's values for ``PUT_IN``, as JSON; empty where values of one's own stand in the form."""
     chosen = Stage(stage)
     if preset is None:
-        return gr.skip(), *(gr.skip() for _ in FIELDS)
+        return ""
     found = preset_values(studio, chosen, preset, dataset)
-    return preset_note(chosen, preset, found), *filled(found)
+    note = preset_note(chosen, preset, found)
+    return json.dumps({"preset": preset, "note": note, "fields": [found.get(f.path) for f in FIELDS]})
+
+
+#: Puts into the form what ``fill`` found, as a script of the page, because by then somebody may have typed in
+#: a value: with that the preset is left, and nothing is put in any more.
+PUT_IN = """(found, preset, note, ...fields) => {
+    const offer = found && JSON.parse(found);
+    if (!offer || offer.preset !== preset) return [note, ...fields];
+    return [offer.note, ...offer.fields.map((value, index) => value ?? fields[index])];
+}"""
 
 
 def begin(studio: Studio, stage: Stage, preset: str | None, dataset: str | None) -> tuple[Any, ...]:

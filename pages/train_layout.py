@@ -45,10 +45,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Settings:
-    """The recipe in its two views, and the presets that fill it."""
+    """The recipe in its two views, and the presets that fill it; ``offer`` holds what is to be put in."""
 
     preset: Any
     preset_note: Any
+    offer: Any
     mode: Any
     form: Any
     fields: dict[str, Any]
@@ -120,13 +121,14 @@ def draw_settings() -> Settings:
     """Make the presets and the two views of the recipe."""
     preset = gr.Radio(PRESET_LABELS, value=usual(), label="Start from", elem_classes="td-choice")
     traded = block(preset_note(_FIRST, usual()))
+    offer = gr.Textbox(visible=HIDDEN)
     mode = gr.Radio([FORM, YAML], value=FORM, label="Settings as", elem_classes="td-choice")
     with gr.Column() as form:
         fields = draw_form(_FIRST)
     with gr.Column(visible=HIDDEN) as written:
         yaml = gr.Code(language="yaml", label="Recipe", lines=24, interactive=True, elem_classes="td-yaml")
         load = gr.Button("Load the sample recipe", size="md", elem_classes="td-own-width")
-    return Settings(preset, traded, mode, form, fields, written, yaml, load)
+    return Settings(preset, traded, offer, mode, form, fields, written, yaml, load)
 
 
 def draw_turn() -> Turn:

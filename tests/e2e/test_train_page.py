@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.server import Server
 
@@ -48,6 +48,28 @@ def test_a_preset_fills_the_form_until_somebody_changes_a_value(opened: Page) ->
     opened.get_by_label("Score answers (Reward)").check()
     expect(_field(opened, "Center rewards")).to_be_visible()
     expect(_field(opened, "Packing")).to_have_count(0)
+
+
+def test_what_is_typed_while_a_preset_is_fetched_stays(opened: Page) -> None:
+    held: list[Route] = []
+
+    def hold(event: Route) -> None:
+        held.append(event)
+
+    opened.route("**/queue/join*", hold)
+    opened.get_by_label("Best: slower, more memory").check()
+    while not held:
+        opened.wait_for_timeout(50)
+    _field(opened, "LoRA rank").fill("12")
+    with opened.expect_response("**/queue/join*"):
+        for event in held:
+            event.continue_()
+    opened.unroute("**/queue/join*", hold)
+    opened.get_by_label("YAML", exact=True).check()
+    expect(opened.locator(".td-yaml").first).to_contain_text("r: 12")
+    opened.get_by_label("Form", exact=True).check()
+    expect(_field(opened, "LoRA rank")).to_have_value("12")
+    expect(opened.get_by_text("Your own values.")).to_be_visible()
 
 
 def test_several_datasets_are_mixed_by_keyboard(opened: Page, server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -138,20 +139,26 @@ def test_an_untouched_form_is_the_default_recipe(stage: Stage) -> None:
 def test_a_preset_fills_the_form_with_its_values(
     studio: Studio, instructions: DatasetVersion, stage: Stage, name: str
 ) -> None:
-    about, *updates = train_fill.fill(studio, stage=stage.value, preset=name, dataset=instructions.reference)
+    offer = train_fill.fill(studio, stage=stage.value, preset=name, dataset=instructions.reference)
+    about, found = _offered(offer)
     assert "Change any of its values" in about
-    found = {path: one["value"] for path, one in by_path(updates).items() if "value" in one}
     assert set(found) == set(presets(stage)[name])
     recipe = described(**form(stage, **{path.replace(".", "__"): value for path, value in found.items()}))
     assert values(recipe) | found == values(recipe)
 
 
 def test_a_dataset_without_held_out_rows_gets_no_evaluation(studio: Studio) -> None:
-    about, *updates = train_fill.fill(studio, stage="sft", preset="best", dataset="gone@1")
+    about, found = _offered(train_fill.fill(studio, stage="sft", preset="best", dataset="gone@1"))
     assert "no held-out rows" in about
-    assert by_path(updates)["keep_best"]["value"] is False
-    own = train_fill.fill(studio, stage="sft", preset=None, dataset="gone@1")
-    assert all("value" not in one for one in own)
+    assert found["keep_best"] is False
+    assert train_fill.fill(studio, stage="sft", preset=None, dataset="gone@1") == ""
+
+
+def _offered(offer: str) -> tuple[str, dict[str, Any]]:
+    """The note and the values by path that are put into the form."""
+    parsed = json.loads(offer)
+    fields = zip(FIELDS, parsed["fields"], strict=True)
+    return parsed["note"], {field.path: value for field, value in fields if value is not None}
 
 
 def test_form_and_yaml_carry_the_same_recipe() -> None:
