@@ -74,8 +74,12 @@ def test_what_is_typed_while_a_preset_is_fetched_stays(opened: Page) -> None:
 
 def test_several_datasets_are_mixed_by_keyboard(opened: Page, server: Server) -> None:
     _add_instructions(server)
+    # The choices of a stage come a moment after it, and are drawn anew then.
+    data = opened.get_by_label("Dataset to learn from")
     opened.get_by_label("Read texts (CPT)").check()
+    expect(data).to_have_value(re.compile("corpus"))
     opened.get_by_label("Answer instructions (SFT)").check()
+    expect(data).to_have_value(re.compile("numbers"))
     _fold(opened, "Learn from several datasets")
     opened.get_by_role("button", name="Add a dataset").focus()
     opened.keyboard.press("Enter")

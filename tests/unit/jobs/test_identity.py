@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,18 @@ import pytest
 from studio.jobs.identity import TOKEN_VARIABLE, from_record, identify, members, signal_members
 
 
+def marked(token: str, group: int = 0) -> subprocess.Popen:
+    """A process with a token, once the system shows its environment: a moment after it was started."""
+    process = subprocess.Popen(["sleep", "60"], process_group=group, env={TOKEN_VARIABLE: token})
+    deadline = time.monotonic() + 10
+    while not Path(f"/proc/{process.pid}/environ").read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return process
+
+
 @pytest.fixture
 def sleeper():
-    process = subprocess.Popen(["sleep", "60"], process_group=0, env={TOKEN_VARIABLE: "abc"})
+    process = marked("abc")
     yield process
     process.kill()
     process.wait()
@@ -76,8 +86,10 @@ def test_members_carry_the_token_or_stand_in_the_leaders_group(sleeper: subproce
 
 def test_a_group_that_a_marked_process_joined_is_not_the_jobs():
     with subprocess.Popen(["sleep", "60"], process_group=0, env={}) as stranger:
-        guest = subprocess.Popen(["sleep", "60"], process_group=stranger.pid, env={TOKEN_VARIABLE: "guest"})
-        assert members(None, "guest") == (guest.pid,)
-        for process in (guest, stranger):
-            process.kill()
-        guest.wait()
+        guest = marked("guest", stranger.pid)
+        try:
+            assert members(None, "guest") == (guest.pid,)
+        finally:
+            for process in (guest, stranger):
+                process.kill()
+            guest.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -44,6 +45,11 @@ def client(studio: Studio) -> Iterator[TestClient]:
         yield opened
 
 
+def _steady(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Findings without how much memory is free, which each request finds anew."""
+    return [{**one, "message": one["message"].partition(" of memory, and ")[0]} for one in findings]
+
+
 def test_a_check_its_facts_and_its_rows(client: TestClient) -> None:
     found = client.post("/train/preflight", json={"stage": "dpo", "recipe": RECIPE}).json()
     assert found["state"] == "done"
@@ -53,7 +59,7 @@ def test_a_check_its_facts_and_its_rows(client: TestClient) -> None:
     [long] = [one for one in found["findings"] if one["split"] == "train" and one["field"] == "max_length"]
     assert long["rows"] == [4, 6, 8, 12]
     same = client.get(f"/train/preflight/{found['id']}").json()
-    assert same["findings"] == found["findings"]
+    assert _steady(same["findings"]) == _steady(found["findings"])
     page = client.get(f"/train/preflight/{found['id']}/rows", params={"offset": 2, "count": 2}).json()
     assert [row["number"] for row in page["rows"]] == [3, 4]
     assert [part["name"] for part in page["rows"][0]["parts"]] == ["prompt", "chosen", "rejected"]
